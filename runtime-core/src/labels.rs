@@ -1,0 +1,19 @@
+//! The labels by which MLRun's users and tools find things, and our own.
+
+/// The function's kind.
+pub const CLASS: &str = "mlrun/class";
+/// The project.
+pub const PROJECT: &str = "mlrun/project";
+/// The function's name.
+pub const FUNCTION: &str = "mlrun/function";
+/// The run's name.
+pub const NAME: &str = "mlrun/name";
+/// The function's tag.
+pub const TAG: &str = "mlrun/tag";
+/// The run's uid.
+pub const UID: &str = "mlrun/uid";
+/// Who started the run.
+pub const OWNER: &str = "mlrun/owner";
+
+/// Annotation on a run: the folder against which the function's relative paths are read.
+pub const BASE_DIR: &str = "runtimes/base-dir";

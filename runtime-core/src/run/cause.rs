@@ -1,0 +1,57 @@
+//! Why a run is in the state in which it is.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a run failed or waits: a reason for programs, a sentence for people, and what to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The reason.
+    pub reason: Reason,
+    /// What happened, with the evidence.
+    pub message: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl Cause {
+    /// A cause without advice.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), help: None }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// The reasons, as Kubernetes would call them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The code raised an exception.
+    Exception,
+    /// The main process ended with a code that is not 0.
+    ExitCode,
+    /// The main process was ended by a signal.
+    Signal,
+    /// It needed more memory than it may have.
+    OutOfMemory,
+    /// A Rust handler panicked.
+    Panic,
+    /// It took longer than it may.
+    DeadlineExceeded,
+    /// Somebody stopped it.
+    Aborted,
+    /// Its packages could not be installed.
+    Environment,
+    /// It could not be started.
+    StartFailed,
+    /// A service that it needs ended before it did.
+    ServiceEnded,
+    /// It ended while nobody could see how: its supervisor or the whole machine went away.
+    Lost,
+}

@@ -1,0 +1,106 @@
+//! What was asked of a run.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// What was asked of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// The function, with its exact version: `project/name@hash`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub function: String,
+    /// The handler to call; empty: the function's default, or the whole program.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub handler: String,
+    /// Parameters, given to the handler by name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub parameters: Map<String, Value>,
+    /// Inputs: a name, and where the data is (a path or URL).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+    /// How the handler's return values are logged: `"accuracy"`, `"data:dataset"`, or an object with `key`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returns: Vec<Value>,
+    /// Results that the user wants to see first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// Where artifacts go; empty: the orchestrator's choice.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output_path: String,
+    /// The folder against which inputs are read; empty: the base folder.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub input_path: String,
+    /// `debug`, `info`, `warning` or `error`; empty: `info`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log_level: String,
+    /// How long it may stay in a state, by MLRun's names (`executing: 24h`); `-1`: for ever.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub state_thresholds: BTreeMap<String, String>,
+    /// Fields of MLRun that are carried along, and those that this version does not know.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Reads a duration as MLRun and Kubernetes write them: `90s`, `5m`, `1h30m`, `2d`, `500ms`, a number of seconds,
+/// or words (`60 minutes`). `-1` is for ever: `None`.
+///
+/// # Errors
+/// `Invalid`, with an example that would be right. The caller adds the field.
+pub fn parse_duration(text: &str) -> Result<Option<Duration>> {
+    let wrong = || {
+        Error::new(crate::ErrorKind::Invalid, format!("{text:?} is not a duration"))
+            .help("write 90s, 5m, 1h30m, 2d or 500ms, or -1 for no limit")
+    };
+    let trimmed = text.trim();
+    if trimmed == "-1" {
+        return Ok(None);
+    }
+    if let Ok(seconds) = trimmed.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| wrong());
+    }
+    let mut total = 0f64;
+    let mut rest = trimmed;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = rest[digits..].trim_start();
+        let end = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+        total += number
+            * match &rest[..end] {
+                "ms" | "millisecond" | "milliseconds" => 0.001,
+                "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+                "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+                "h" | "hour" | "hours" => 3600.0,
+                "d" | "day" | "days" => 86_400.0,
+                "w" | "week" | "weeks" => 604_800.0,
+                _ => return Err(wrong()),
+            };
+        rest = rest[end..].trim_start();
+    }
+    if trimmed.is_empty() {
+        return Err(wrong());
+    }
+    Duration::try_from_secs_f64(total).map(Some).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let seconds = |text: &str| parse_duration(text).unwrap().map(|duration| duration.as_secs_f64());
+        assert_eq!(seconds("90"), Some(90.0));
+        assert_eq!(seconds("1h30m"), Some(5400.0));
+        assert_eq!(seconds("60 minutes"), Some(3600.0));
+        assert_eq!(seconds("500ms"), Some(0.5));
+        assert_eq!(seconds("-1"), None);
+        for wrong in ["", "h", "5 parsecs", "-3s", "1e999", "5m!", "nan"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

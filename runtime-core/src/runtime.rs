@@ -1,0 +1,62 @@
+//! What a kind is: a pure description of work, and a pure reading of what was seen of it.
+
+use serde::Serialize;
+
+use crate::{Function, Plan, Result, Run, run::Verdict, target::Observation};
+
+/// What a kind can do. Data, so that no caller needs a list of kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Capability {
+    /// It ends by itself: a run. Otherwise it is deployed and called.
+    pub batch: bool,
+    /// It can be stopped on its way.
+    pub abortable: bool,
+    /// It writes logs that can be followed.
+    pub logs: bool,
+    /// It runs on this machine.
+    pub host: bool,
+    /// It runs on a cluster.
+    pub cluster: bool,
+    /// It needs an image on a cluster.
+    pub needs_image: bool,
+    /// It runs as several replicas.
+    pub scales: bool,
+    /// It goes on when the orchestrator dies, and can be followed again.
+    pub survives: bool,
+}
+
+/// A kind: two pure functions, no I/O. Object safe.
+///
+/// `plan` turns a function and a run into what must be started; `observe` turns what is seen of that into a state.
+pub trait Runtime: Send + Sync {
+    /// The kind's name, as it stands in `kind:` of a function.
+    fn kind(&self) -> &'static str;
+
+    /// One line for a list of kinds.
+    fn summary(&self) -> &'static str;
+
+    /// What this kind can do.
+    fn capability(&self) -> Capability;
+
+    /// The fields that this kind adds to a function's `spec`.
+    fn fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Says what is wrong with the function, or with the run of it, before anything is started. The code is
+    /// there: `function.code()` has it where it can be known.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field, its value and what would be right.
+    fn validate(&self, function: &Function, run: &Run) -> Result<()>;
+
+    /// What must be started for this run, pure: the same input gives the same plan, nothing is touched.
+    ///
+    /// # Errors
+    /// `Invalid` or `Unsupported`, as for [`Self::validate`].
+    fn plan(&self, function: &Function, run: &Run) -> Result<Plan>;
+
+    /// What is true of the run, given what is seen of it now. Pure, and the same however often and in whatever
+    /// order observations come.
+    fn observe(&self, seen: &Observation) -> Verdict;
+}

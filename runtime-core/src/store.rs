@@ -1,0 +1,156 @@
+//! What a store is: the record of functions and runs. Everything that is said to be true was written there first.
+
+mod memory;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{
+    Function, Result, Run, RunState,
+    run::RunKey,
+};
+
+pub use memory::MemoryStore;
+
+/// A run as it is kept: the run, and who follows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// The run.
+    pub run: Run,
+    /// Counts the changes: a change is made on the revision that was read, or refused.
+    pub revision: u64,
+    /// The orchestrator that follows it; empty when it has ended.
+    pub owner: String,
+    /// The target on which it runs.
+    pub target: String,
+    /// Which attempt is the current one, from 0.
+    pub attempt: u32,
+}
+
+/// Which runs to list; the newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunFilter {
+    /// Of this project.
+    pub project: Option<String>,
+    /// Of this name.
+    pub name: Option<String>,
+    /// Of this function's name.
+    pub function: Option<String>,
+    /// In one of these states; empty: in any.
+    pub states: Vec<RunState>,
+    /// With all of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whose uid begins so.
+    pub uid_prefix: Option<String>,
+    /// Not older than this.
+    pub since: Option<Timestamp>,
+    /// Followed by this orchestrator.
+    pub owner: Option<String>,
+    /// At most so many; 0: all.
+    pub limit: usize,
+}
+
+impl RunFilter {
+    /// The runs that have not ended.
+    pub fn active() -> Self {
+        Self {
+            states: RunState::ALL.into_iter().filter(|state| !state.is_terminal()).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Which version of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The one to which a tag points; `latest` is the newest.
+    Tag(String),
+    /// The one of this hash, or of the only one that begins so.
+    Hash(String),
+}
+
+impl Default for Version {
+    fn default() -> Self {
+        Self::Tag("latest".to_owned())
+    }
+}
+
+/// A version of a function in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunctionRecord {
+    /// The function; `metadata.hash` is set.
+    pub function: Function,
+    /// The tags that point at it.
+    pub tags: Vec<String>,
+    /// When this version was stored first.
+    pub created: Timestamp,
+    /// When it was stored last.
+    pub updated: Timestamp,
+}
+
+/// What is remembered: functions by version, runs by uid. Safe for several orchestrators at once.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Stores a function under its hash, and lets `tag` (default `latest`) and `latest` point at it. The same content
+    /// stored again is the same version. Returns the hash.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn put_function(&self, function: &Function, tag: Option<&str>) -> Result<String>;
+
+    /// A version of a function; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a hash's beginning is ambiguous.
+    async fn get_function(&self, project: &str, name: &str, version: &Version) -> Result<Option<FunctionRecord>>;
+
+    /// The functions of a project (or of all), newest first; all versions, or the tagged ones only.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn list_functions(&self, project: Option<&str>, all_versions: bool) -> Result<Vec<FunctionRecord>>;
+
+    /// Forgets a function with all its versions and tags; returns how many versions there were.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn delete_function(&self, project: &str, name: &str) -> Result<usize>;
+
+    /// Writes a new run, durably. Its revision becomes 1.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where there is a run of that key.
+    async fn create_run(&self, record: &RunRecord) -> Result<()>;
+
+    /// Writes a changed run, durably, if its revision is still `record.revision`; returns the new revision. A run
+    /// that has reached a terminal state is not changed any more.
+    ///
+    /// # Errors
+    /// `Conflict` where somebody changed it meanwhile, or it has ended; `NotFound` where it was deleted.
+    async fn update_run(&self, record: &RunRecord) -> Result<u64>;
+
+    /// The run of this key.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn get_run(&self, key: &RunKey) -> Result<Option<RunRecord>>;
+
+    /// The runs that a filter lets through, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn list_runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>>;
+
+    /// Forgets a run that has ended; returns whether there was one.
+    ///
+    /// # Errors
+    /// `Conflict` where it has not ended.
+    async fn delete_run(&self, key: &RunKey) -> Result<bool>;
+
+    /// Changes whenever anybody, in whichever process, changed the store: a sign to look again. May change
+    /// without a reason; comes late by at most a fraction of a second.
+    fn changes(&self) -> watch::Receiver<u64>;
+}

@@ -1,0 +1,5 @@
+//! A store in memory: for tests, and for embedders that need no record.
+
+/// A store in memory.
+#[derive(Default)]
+pub struct MemoryStore {}

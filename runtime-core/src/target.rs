@@ -1,0 +1,163 @@
+//! What a target is: the place where plans become real.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::{
+    Plan, Result, Run,
+    logs::{LogLine, LogPosition},
+    plan::Role,
+    run::{Report, RunKey},
+};
+
+/// One run that a target is asked to make real.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Which run. Everything that is created is named after it and the attempt.
+    pub key: RunKey,
+    /// Which attempt, from 0.
+    pub attempt: u32,
+    /// The run, as it was recorded.
+    pub run: Arc<Run>,
+    /// What must be started.
+    pub plan: Arc<Plan>,
+    /// The folder against which relative paths are read.
+    pub base_dir: PathBuf,
+    /// Where artifacts go.
+    pub artifact_path: String,
+    /// How far the log is stored already: nothing before is sent again.
+    pub log_position: LogPosition,
+    /// Whether an earlier orchestrator may have started it already.
+    pub resumed: bool,
+}
+
+/// The place where plans become real. One instance serves all runs of an orchestrator.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Its name, kept with each run, so that a later orchestrator asks the same target again.
+    fn name(&self) -> &'static str;
+
+    /// Says what is wrong with the plan here and now (a program, an interpreter or a secret is missing), before
+    /// anything is recorded or started. Returns what the user should know.
+    ///
+    /// # Errors
+    /// `Invalid`, `NotFound` or `Unsupported`, saying what is missing and how to get it.
+    async fn check(&self, job: &Job) -> Result<Vec<String>>;
+
+    /// Makes the plan real. Idempotent: what was started for this run and attempt is not started again, by
+    /// whichever process. Returns what is seen from now on, until the last observation, which has
+    /// [`Observation::ended`] set and comes after all log lines; then the channel closes.
+    ///
+    /// # Errors
+    /// When it cannot even begin; then nothing is left behind.
+    async fn apply(&self, job: Job) -> Result<mpsc::Receiver<Event>>;
+
+    /// Asks the run to stop, kills it after `grace`. Returns at once; the end is seen as an observation. Unknown
+    /// runs are no error.
+    ///
+    /// # Errors
+    /// When the request could not be made.
+    async fn abort(&self, key: &RunKey, grace: Duration) -> Result<()>;
+
+    /// Frees what the target keeps for an ended run. Idempotent.
+    ///
+    /// # Errors
+    /// When something could not be removed; calling again may help.
+    async fn release(&self, key: &RunKey) -> Result<()>;
+
+    /// Stops everything that was started by this instance and may not outlive it; called once, at the end.
+    async fn close(&self) {}
+}
+
+/// Something that a target saw.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The state of the run's parts changed.
+    Seen(Observation),
+    /// A line was printed.
+    Log(LogLine),
+    /// Long work goes on: what it is doing at the moment.
+    Progress(String),
+    /// Something that the user should know; kept on the run, once.
+    Note(String),
+}
+
+/// All that is seen of one attempt of a run at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observation {
+    /// The processes or objects, by name.
+    pub parts: Vec<Part>,
+    /// What the code itself reported last.
+    pub report: Option<Report>,
+    /// The target stopped it because its time was over; how long it had.
+    pub deadline: Option<Duration>,
+    /// It could not be started: why.
+    pub start_error: Option<StartError>,
+    /// Nothing of it runs any more, and nothing follows.
+    pub ended: bool,
+}
+
+/// Why something could not be started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartError {
+    /// Whether the packages were to blame.
+    pub environment: bool,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// One process or object of a run, as it is seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Its name in the plan.
+    pub name: String,
+    /// What it is to the run.
+    pub role: Role,
+    /// How it is.
+    pub phase: Phase,
+}
+
+/// How a process or object is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Not started: what it waits for.
+    Waiting(String),
+    /// It runs.
+    Running,
+    /// It runs, and others may rely on it.
+    Ready,
+    /// It ended.
+    Ended(Exit),
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal, that nobody here sent.
+    Signal(i32),
+    /// It needed more memory than it may have: the limit in bytes, where it was ours.
+    OutOfMemory {
+        /// The limit in bytes, where it was ours.
+        limit: Option<u64>,
+    },
+    /// It was stopped on request.
+    Stopped,
+    /// A Rust handler panicked, with this message.
+    Panic(String),
+    /// A Rust handler failed, with this message.
+    Failed(String),
+    /// It is gone, and nobody saw how.
+    Lost(String),
+}

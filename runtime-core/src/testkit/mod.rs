@@ -1,0 +1,1 @@
+//! The conformance suites: the same for any store, any target, any kind.
