@@ -153,4 +153,12 @@ pub trait Store: Send + Sync {
     /// Changes whenever anybody, in whichever process, changed the store: a sign to look again. May change
     /// without a reason; comes late by at most a fraction of a second.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Writes what is still to be written and lets go of files and connections.
+    ///
+    /// # Errors
+    /// When something could not be written.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
