@@ -1,6 +1,8 @@
 //! What a store is: the record of functions and runs. Everything that is said to be true was written there first.
 
 mod memory;
+pub mod refusal;
+mod uri;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,7 @@ use crate::{
 };
 
 pub use memory::MemoryStore;
+pub use uri::function_of;
 
 /// A run as it is kept: the run, and who follows it.
 #[derive(Clone, Debug, PartialEq)]
