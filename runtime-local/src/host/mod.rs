@@ -1,0 +1,3 @@
+//! The target "this machine".
+
+pub mod environment;
