@@ -17,6 +17,7 @@ pub mod store;
 pub mod target;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod yaml;
 
 pub use error::{Error, ErrorKind, ErrorStatus, Result};
 pub use function::Function;

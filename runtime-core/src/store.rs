@@ -1,6 +1,8 @@
 //! What a store is: the record of functions and runs. Everything that is said to be true was written there first.
 
 mod memory;
+pub mod refusal;
+mod uri;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,7 @@ use crate::{
 };
 
 pub use memory::MemoryStore;
+pub use uri::function_of;
 
 /// A run as it is kept: the run, and who follows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,4 +156,12 @@ pub trait Store: Send + Sync {
     /// Changes whenever anybody, in whichever process, changed the store: a sign to look again. May change
     /// without a reason; comes late by at most a fraction of a second.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Writes what is still to be written and lets go of files and connections.
+    ///
+    /// # Errors
+    /// When something could not be written.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -29,12 +29,16 @@ pub struct Job {
     pub plan: Arc<Plan>,
     /// The folder against which relative paths are read.
     pub base_dir: PathBuf,
+    /// The folder in which processes run that name none.
+    pub work_dir: PathBuf,
     /// Where artifacts go.
     pub artifact_path: String,
     /// How far the log is stored already: nothing before is sent again.
     pub log_position: LogPosition,
     /// Whether an earlier orchestrator may have started it already.
     pub resumed: bool,
+    /// Whether what is started may outlive the orchestrator; otherwise it ends when the orchestrator does.
+    pub detached: bool,
 }
 
 /// The place where plans become real. One instance serves all runs of an orchestrator.

@@ -20,6 +20,8 @@ pub struct Request {
     pub function: Function,
     /// The folder against which relative paths are read; empty: the current one.
     pub base_dir: PathBuf,
+    /// The folder in which it runs, where the function names none; empty: `base_dir`.
+    pub work_dir: PathBuf,
     /// The run's name; empty: `FUNCTION-HANDLER`.
     pub name: String,
     /// The project; empty: the function's, or `default`.
@@ -41,19 +43,20 @@ impl Request {
     }
 
     /// A run of the function in this file: a `function.yaml`, a `.py` or a `.sh`. Relative paths are read against
-    /// the file's folder.
+    /// the file's folder; a `.py` or `.sh` runs in the current folder, as it does by hand.
     ///
     /// # Errors
     /// When there is no such file, or it is no function.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let function = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("py" | "sh") => Function::from_code(path, "local")?,
-            _ => Function::from_file(path)?,
+        let (function, program) = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("py" | "sh") => (Function::from_code(path, "local")?, true),
+            _ => (Function::from_file(path)?, false),
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let base_dir = std::path::absolute(folder).map_err(|error| Error::io("read", folder, error))?;
-        Ok(Self { function, base_dir, ..Self::default() })
+        let work_dir = if program { current_dir()? } else { base_dir.clone() };
+        Ok(Self { function, base_dir, work_dir, ..Self::default() })
     }
 
     /// Sets the handler.
@@ -124,4 +127,9 @@ impl From<Function> for Request {
     fn from(function: Function) -> Self {
         Self::new(function)
     }
+}
+
+/// The current folder.
+pub(crate) fn current_dir() -> Result<PathBuf> {
+    std::env::current_dir().map_err(|error| Error::io("read the current folder", ".", error))
 }

@@ -1,0 +1,97 @@
+//! After a crash: every run that nobody follows any more is taken up, and told the truth about.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use runtime_core::{
+    Error, ErrorKind, Result, RunState,
+    run::{Cause, Reason, RunKey, Verdict},
+    store::{RunFilter, RunRecord, Version},
+};
+
+use super::{Inner, log::LogWriter, reduce};
+
+impl Inner {
+    /// Runs that have not ended and that no living orchestrator follows.
+    pub(super) async fn orphans(&self) -> Result<Vec<RunRecord>> {
+        let mut active = self.store.list_runs(&RunFilter::active()).await?;
+        active.retain(|record| !self.owner.is_alive(&record.owner));
+        Ok(active)
+    }
+
+    /// Takes up all orphans; returns those that are followed here from now on, each attached or ended.
+    pub(super) async fn recover(self: &Arc<Self>) -> Result<Vec<RunKey>> {
+        let mut followed = Vec::new();
+        for record in self.orphans().await? {
+            let key = record.run.key();
+            match self.take_up(record).await {
+                Ok(true) => followed.push(key),
+                Ok(false) => {}
+                Err(error) => tracing::error!(%key, %error, "a run could not be taken up"),
+            }
+        }
+        for key in &followed {
+            if let Some(mut live) = self.live(key) {
+                // It ends at once where the follower is gone already.
+                let _ = live.wait_for(|live| live.settled).await;
+            }
+        }
+        Ok(followed)
+    }
+
+    /// Claims an orphan, if nobody else does first, and follows it.
+    async fn take_up(self: &Arc<Self>, mut record: RunRecord) -> Result<bool> {
+        record.owner = self.owner.id().to_owned();
+        match self.store.update_run(&record).await {
+            Ok(revision) => record.revision = revision,
+            // Somebody else was faster.
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let key = record.run.key();
+        tracing::info!(%key, state = %record.run.state(), "taking up a run that nobody follows");
+        match self.resume(&record).await {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                self.give_up(record, &error).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn resume(self: &Arc<Self>, record: &RunRecord) -> Result<()> {
+        let function = self.function_of(record).await?;
+        let runtime = Arc::clone(self.registry.get(&function.kind)?);
+        let plan = runtime.plan(&function, &record.run)?;
+        let target = self.targets.get(record.target.as_str()).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("this program has no target `{}`", record.target))
+        })?;
+        let mut job = self.job(&record.run, plan, record.attempt, true);
+        job.resumed = true;
+        let log = LogWriter::resume(self.log_path(&record.run.key()))?;
+        let started = record.run.status.start_time.unwrap_or_else(Timestamp::now);
+        self.follow(record.clone(), runtime, target, log, job, started);
+        Ok(())
+    }
+
+    /// The exact function that the run was recorded with.
+    async fn function_of(&self, record: &RunRecord) -> Result<runtime_core::Function> {
+        let uri = &record.run.spec.function;
+        let gone = || Error::not_found(format!("the function {uri} is not in the store any more"));
+        let (path, hash) = uri.rsplit_once('@').ok_or_else(gone)?;
+        let (project, name) = path.split_once('/').ok_or_else(gone)?;
+        let found = self.store.get_function(project, name, &Version::Hash(hash.to_owned())).await?;
+        found.map(|found| found.function).ok_or_else(gone)
+    }
+
+    /// Ends a run that cannot be taken up, saying why.
+    async fn give_up(&self, mut record: RunRecord, why: &Error) -> Result<()> {
+        let mut cause = Cause::new(Reason::Lost, format!("its orchestrator died, and it could not be taken up: {}", why.message()));
+        cause.help = why.help_text().map(str::to_owned);
+        let verdict = Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() };
+        let now = Timestamp::now();
+        reduce::reduce(&mut record.run, &verdict, now, now);
+        record.owner = String::new();
+        self.store.update_run(&record).await.map(drop)
+    }
+}
