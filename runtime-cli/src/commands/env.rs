@@ -73,7 +73,7 @@ pub(crate) fn execute(args: Args, home: &Home, terminal: &Terminal) -> Result<u8
         }
         Action::Prune { older_than, all } => {
             let freed = environments.prune((!all).then_some(older_than))?;
-            stdio::stdout(format!("freed {}\n", human::size(freed)).as_bytes())?;
+            stdio::stdout(format!("freed {}\n", human::size(freed.bytes)).as_bytes())?;
         }
     }
     Ok(0)
