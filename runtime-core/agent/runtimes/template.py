@@ -3,7 +3,7 @@
 import os
 import sys
 
-from . import from_json, prepare, state, watch_mlrun
+from . import from_json, prepare, watch_mlrun
 from .report import HandlerError, begin, describe_error, flush, warn
 from .run import Loaded, run_handler
 from .values import to_json
