@@ -1,4 +1,5 @@
 //! Reading Python files: what they offer, where they are wrong, and which calls of them can work.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "python")]
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};

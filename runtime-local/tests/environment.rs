@@ -1,4 +1,5 @@
 //! Environments are built once, whole or not at all, whoever asks and whatever happens on the way.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What the tests of environments need: wheels, other processes, and a package index under control.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     env, fs,

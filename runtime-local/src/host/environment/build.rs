@@ -84,7 +84,10 @@ impl Environments {
         // What is there without a marker was left by a build that was killed.
         remove(dir.to_owned()).await?;
         drop(fs::remove_file(verdict_path(dir)));
-        let tool = Tool::find();
+        let tool = match Tool::uv() {
+            Some(tool) => tool,
+            None => Tool::pip(&child::run(tool::pip_version(&key.interpreter), hold, &|_| ()).await?.lines),
+        };
         let lines = &key.requirements.lines;
         let python = format!("Python {}", key.interpreter);
         progress(Progress::Step {
@@ -97,7 +100,7 @@ impl Environments {
         progress(Progress::Step { what: format!("installing {}", summary(lines)) });
         let file = dir.join("requirements.txt");
         write_private(&file, &lines.join("\n")).map_err(|source| Error::io("write", &file, source))?;
-        let mut install = tool.install(dir, &file, self.base.as_deref());
+        let mut install = tool.install(&key.interpreter, dir, &file, self.base.as_deref());
         if let Tool::Uv(_) = tool {
             // Without pip there is nothing to be read, and that is no error.
             let asked = child::run(tool::pip_configuration(&key.interpreter), hold, &|_| ()).await?;
