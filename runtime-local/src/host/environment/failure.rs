@@ -62,8 +62,15 @@ pub(super) fn explain(what: &str, lines: &[String], requirements: &[String]) -> 
 }
 
 /// Parts of lines that say more than the line that says what was wrong.
-const DETAILS: [&str; 5] =
-    [" depends on ", "The user requested", "Hint: ", "fatal: ", "requires a different Python"];
+const DETAILS: [&str; 7] = [
+    "cause: ",
+    "And because",
+    " depends on ",
+    "The user requested",
+    "Hint: ",
+    "fatal: ",
+    "requires a different Python",
+];
 
 /// Signs that it was the network, whatever is said at the end.
 const UNREACHABLE: [&str; 8] = [
@@ -91,12 +98,12 @@ fn help(all: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    if has("requires a different Python") || has("Requires-Python") {
+    if has("requires a different Python") {
         return Some(
             "a version of it needs another Python: choose another version, or set RUNTIMES_PYTHON".to_owned(),
         );
     }
-    if has("ResolutionImpossible") || has("conflicting dependencies") {
+    if has("ResolutionImpossible") || has("And because you require") || has("conflicting dependencies") {
         return Some("these requirements exclude each other: loosen the version of one of them".to_owned());
     }
     if has("No matching distribution found")
@@ -111,6 +118,9 @@ fn help(all: &str) -> Option<String> {
             Some(list) if list != "none" => {
                 let list: Vec<&str> = list.rsplit(", ").take(5).collect();
                 format!("the newest versions that there are: {}", list.join(", "))
+            }
+            _ if has("Requires-Python") => {
+                "its versions need another Python: set RUNTIMES_PYTHON to the path of one".to_owned()
             }
             _ => "check how the package is spelt, and that it is offered for this Python".to_owned(),
         });
