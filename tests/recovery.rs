@@ -14,9 +14,22 @@ fn other() {
 }
 
 const STEPS: [&str; 16] = [
-    "before created", "after created", "before apply", "after apply", "event 1", "event 2", "before running",
-    "after running", "event 5", "event 20", "last event", "before end", "after end", "before release",
-    "after release", "before close",
+    "before created",
+    "after created",
+    "before apply",
+    "after apply",
+    "event 1",
+    "event 2",
+    "before running",
+    "after running",
+    "event 5",
+    "event 20",
+    "last event",
+    "before end",
+    "after end",
+    "before release",
+    "after release",
+    "before close",
 ];
 
 /// Dies at each step; returns what became of the run.

@@ -52,9 +52,10 @@ impl Owner {
             let Ok(file) = File::open(path) else { return false };
             // One that is not named yet may not be locked yet either.
             let begun = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-                && file.metadata().and_then(|meta| meta.modified()).is_ok_and(|time| {
-                    SystemTime::now().duration_since(time).is_ok_and(|age| age < NAMING)
-                });
+                && file
+                    .metadata()
+                    .and_then(|meta| meta.modified())
+                    .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < NAMING));
             !begun && file.try_lock_shared().is_ok()
         };
         entries.flatten().map(|entry| entry.path()).filter(is_dead).collect()

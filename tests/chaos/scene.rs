@@ -113,7 +113,11 @@ impl Scene {
             match run.state() {
                 RunState::Completed => self.ended_well(what, Work::Rust, ended),
                 RunState::Error => {
-                    assert_eq!(run.status.cause.as_ref().map(|cause| cause.reason), Some(Reason::Lost), "{what}");
+                    assert_eq!(
+                        run.status.cause.as_ref().map(|cause| cause.reason),
+                        Some(Reason::Lost),
+                        "{what}"
+                    );
                     self.logged(what, Work::Rust, lines, None);
                 }
                 state => panic!("{what}: {state}"),

@@ -51,7 +51,8 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 6] = [Self::Shell, Self::Program, Self::Handler, Self::Forked, Self::Reuse, Self::Rust];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Shell, Self::Program, Self::Handler, Self::Forked, Self::Reuse, Self::Rust];
 
     pub(crate) fn name(self) -> String {
         format!("{self:?}")

@@ -90,7 +90,10 @@ impl Drive {
             job: &job,
             attempt: &attempt,
             python: environment.as_ref().map(|environment| environment.python.as_path()),
-            environment: environment.as_ref().filter(|_| has_packages).map(|environment| environment.dir.as_path()),
+            environment: environment
+                .as_ref()
+                .filter(|_| has_packages)
+                .map(|environment| environment.dir.as_path()),
             ports: &ports,
             secrets: &*shared.secrets,
         };
