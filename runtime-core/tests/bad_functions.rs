@@ -78,6 +78,16 @@ fn wrong_types_are_named_with_path_and_line() {
             "f.yaml:7:7: spec.resources.limits.memory: expected a quantity",
             "",
         ),
+        (
+            "  security_context:\n    runAsUser: root",
+            "f.yaml:6:5: spec.security_context.runAsUser: expected an integer, found the text",
+            "",
+        ),
+        (
+            "  security_context: 5",
+            "f.yaml:5:3: spec.security_context: expected a mapping, found the integer 5",
+            "",
+        ),
         ("  build: code.py", "f.yaml:5:3: spec.build: expected a mapping, found the text \"code.py\"", ""),
         ("  build:\n    requirements: pandas", "f.yaml:6:5: spec.build.requirements: expected a list", ""),
         ("  disable_auto_mount: perhaps", "f.yaml:5:3: spec.disable_auto_mount: expected true or false", ""),
@@ -296,6 +306,22 @@ fn wrong_values_are_refused() {
         "`my-func`",
     );
     check("kind: job\nmetadata: {}", "f.yaml:2:1: metadata.name: is missing", "name: my-function");
+}
+
+#[test]
+fn scalars_are_read_as_their_users_mean_them() {
+    let text = "kind: job\nverbose: yes\nspec:\n  n: n\n  nan: .nan\n  inf: -.inf\n  \
+                volumes: [{name: v, secret: {secretName: s, defaultMode: 0644}}]\n";
+    let function = Function::from_yaml(text, "f.yaml").unwrap();
+    assert!(function.verbose);
+    assert_eq!(function.spec.extra["n"], "n");
+    assert_eq!(function.spec.pod.volumes[0].secret.as_ref().unwrap().default_mode, Some(0o644));
+    let written = function.to_yaml().unwrap();
+    assert!(written.contains(": .nan\n") && written.contains(": -.inf\n"), "{written}");
+    let again = Function::from_yaml(&written, "f.yaml").unwrap();
+    assert_eq!(again, function);
+    // Python: {"kind": "job", ... "inf": -Infinity, "n": "n", "nan": NaN, ...}
+    assert_eq!(again.hash(), "39ffe5a1c4973e5c73ffcfd3e250aee8aa01d30d");
 }
 
 #[test]
