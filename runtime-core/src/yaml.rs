@@ -202,7 +202,7 @@ fn describe(error: &serde_saphyr::Error, origin: &str) -> Error {
         | Yaml::AliasReplayCounterOverflow { .. } => too_much(place),
         // The parser's own limits come as texts.
         _ if ["budget", "nesting", "recursion"].iter().any(|word| message.contains(word)) => too_much(place),
-        _ if message.contains("tab") => {
+        _ if message.contains(" tab") => {
             Error::invalid(place, format!("not YAML: {message}")).help("indent by spaces, not by tabs")
         }
         _ => Error::invalid(place, format!("not YAML: {message}")),

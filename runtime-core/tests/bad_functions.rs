@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use proptest::prelude::ProptestConfig;
 use runtime_core::{Error, ErrorKind, Function};
 
 fn error(text: &str) -> Error {
@@ -127,6 +128,7 @@ fn what_is_no_yaml_is_told_where() {
     check("kind: job\n\tspec: 1", "f.yaml:1:7: not YAML", "by spaces");
     assert!(error("kind: \"job").message().starts_with("not YAML: "));
     check("kind: job\n---\nkind: job\n", "f.yaml:3:1: several YAML", "files of their own");
+    check("kind: job\n---\na: 1\n---\nb: 2\n", "f.yaml:3:1: several YAML", "files of their own");
     check("kind: job\nkind: local\n", "f.yaml:2:1: the key `kind` is there twice", "keep one");
     check("kind: job\nspec:\n  env: []\n  env: []\n", "f.yaml:4:3: the key `env` is there twice", "keep one");
     check("kind: *nowhere\n", "f.yaml:1:", "");
@@ -340,4 +342,33 @@ fn code_that_cannot_be_read() {
         assert!(code(source).unwrap().unwrap().text.starts_with('x'), "{source}");
     }
     assert_eq!(code("''").unwrap(), None);
+}
+
+proptest::proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a file holds, the answer is a function or an error with a place.
+    #[test]
+    fn any_text_is_answered(
+        noise in "\\PC{0,40}|[ \\n\\t:\\[\\]{}&*#!|>'\"%@`,?-]{0,30}",
+        cut in 0usize..260,
+        json in proptest::bool::ANY,
+    ) {
+        let whole = "kind: job\nmetadata: {name: f, labels: {a: b}}\nspec:\n  args: [a, 'b', \"c\\u00e9\"]\n  \
+                     env:\n  - name: A\n    value: |\n      x\n  resources: &r {limits: {cpu: 1}}\n  replcas: *r\n  \
+                     volumes:\n  - {name: v, secret: {secretName: s, defaultMode: 0644}}\n";
+        let json_text = r#"{"kind": "job", "spec": {"v": NaN, "s": "\ud83d", "env": [{"name": "A\u00e9"}]}}"#;
+        let text = if json { json_text } else { whole };
+        let cut = cut.min(text.len());
+        let text = format!("{}{noise}{}", &text[..cut], &text[cut..]);
+        let read = if json { Function::from_json(&text, "f.json") } else { Function::from_yaml(&text, "f.yaml") };
+        match read {
+            Err(error) => proptest::prop_assert!(error.location().is_some_and(|place| place.starts_with("f.")), "{error}"),
+            Ok(function) => {
+                let _ = (function.validate(), function.check_fields(&[]), function.code(), function.hash());
+                let again = Function::from_value(function.to_value()).unwrap();
+                proptest::prop_assert_eq!(again, function);
+            }
+        }
+    }
 }
