@@ -80,7 +80,10 @@ async fn local(orchestrator: &Orchestrator, home: &Path, python: &Path) -> Outco
     }
     let (ours, floor) = (median(&mut ours), median(&mut floor));
     let ratio = ours.as_secs_f64() / floor.as_secs_f64();
-    println!("{:<34} {:>12.2?} {:>12.2?} {ratio:>7.2}x  (at most 1.30x)", "local run / bare process", ours, floor);
+    println!(
+        "{:<34} {:>12.2?} {:>12.2?} {ratio:>7.2}x  (at most 1.30x)",
+        "local run / bare process", ours, floor
+    );
     Ok(())
 }
 
@@ -163,8 +166,13 @@ async fn writes(store: &Arc<SqliteStore>, count: usize) -> Outcome<f64> {
                 run.metadata.name = "nothing".to_owned();
                 run.metadata.project = "default".to_owned();
                 run.spec.function = "default/nothing@0".to_owned();
-                let record =
-                    RunRecord { run, revision: 0, owner: "floor".to_owned(), target: "host".to_owned(), attempt: 0 };
+                let record = RunRecord {
+                    run,
+                    revision: 0,
+                    owner: "floor".to_owned(),
+                    target: "host".to_owned(),
+                    attempt: 0,
+                };
                 store.create_run(&record).await
             })
         })
