@@ -37,7 +37,8 @@ impl Inner {
     /// Checks a request from end to end; nothing is written or started.
     pub(super) async fn prepare(&self, request: Request) -> Result<Prepared> {
         let Request { mut function, base_dir, work_dir, tag, detached, .. } = request.clone();
-        let runtime = Arc::clone(self.registry.get(&function.kind)?);
+        let runtime = self.registry.get(&function.kind).map_err(|error| function.locate(error));
+        let runtime = Arc::clone(runtime?);
         let notes = function.check_fields(runtime.fields())?;
         let base_dir = absolute(&base_dir)?;
         let work_dir = if work_dir.as_os_str().is_empty() { base_dir.clone() } else { absolute(&work_dir)? };
