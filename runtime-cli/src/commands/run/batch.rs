@@ -68,11 +68,13 @@ impl Batch {
                 },
                 stop = signals.next() => {
                     left = 0;
-                    if stopped.replace(stop).is_some() {
-                        std::process::exit(i32::from(stop.exit_code()));
+                    // The second request does not wait for anything.
+                    let grace = stopped.is_some().then_some(Duration::ZERO);
+                    if grace.is_none() {
+                        stopped = Some(stop);
+                        bar.suspend(|| stdio::stderr("stopping… press Ctrl-C again to kill them\n".as_bytes()));
                     }
-                    bar.suspend(|| stdio::stderr("stopping… press Ctrl-C again to kill them\n".as_bytes()));
-                    abort_all(&orchestrator, &active);
+                    abort_all(&orchestrator, &active, grace);
                 }
             }
             bar.set_position(summary.runs() as u64);
@@ -95,12 +97,12 @@ async fn one(orchestrator: Orchestrator, request: Request, active: Active) -> Re
     run
 }
 
-fn abort_all(orchestrator: &Orchestrator, active: &Active) {
+fn abort_all(orchestrator: &Orchestrator, active: &Active, grace: Option<Duration>) {
     let keys = active.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for key in keys {
         let orchestrator = orchestrator.clone();
         tokio::spawn(async move {
-            if let Err(error) = orchestrator.abort(&key).await
+            if let Err(error) = orchestrator.abort_within(&key, grace).await
                 && error.kind() != ErrorKind::Conflict
             {
                 stdio::stderr(format!("cannot stop {key}: {error}\n").as_bytes());
