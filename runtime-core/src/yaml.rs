@@ -46,9 +46,9 @@ pub fn read(text: &str, origin: &str) -> Result<Value> {
             max_documents: 2,
             max_total_scalar_bytes: MAX_BYTES,
             max_recorded_anchor_bytes: 8 << 20,
-            max_recorded_anchor_events: 200_000,
+            max_recorded_anchor_events: 20_000,
         },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000 },
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
         strict_booleans: true,
         legacy_octal_numbers: true,
@@ -184,7 +184,10 @@ fn describe(error: &serde_saphyr::Error, origin: &str) -> Error {
         Some(at) if at.line() > 0 => format!("{origin}:{}:{}", at.line(), at.column()),
         _ => origin.to_owned(),
     };
-    let bomb = "write it with fewer levels and without nested aliases";
+    // Without its own words for the place, which stands in front.
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default().trim();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
     match error {
         Yaml::MultipleDocuments { .. } => Error::invalid(place, "several YAML documents in one file")
             .help("keep one of them; the others go into files of their own"),
@@ -196,20 +199,19 @@ fn describe(error: &serde_saphyr::Error, origin: &str) -> Error {
         | Yaml::AliasReplayLimitExceeded { .. }
         | Yaml::AliasExpansionLimitExceeded { .. }
         | Yaml::AliasReplayStackDepthExceeded { .. }
-        | Yaml::AliasReplayCounterOverflow { .. } => {
-            Error::invalid(place, "refused: it is nested too deeply, or its aliases expand to too much")
-                .help(bomb)
+        | Yaml::AliasReplayCounterOverflow { .. } => too_much(place),
+        // The parser's own limits come as texts.
+        _ if ["budget", "nesting", "recursion"].iter().any(|word| message.contains(word)) => too_much(place),
+        _ if message.contains("tab") => {
+            Error::invalid(place, format!("not YAML: {message}")).help("indent by spaces, not by tabs")
         }
-        _ => {
-            let message = error.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default().trim();
-            let message = message.strip_prefix("error: ").unwrap_or(message);
-            if message.contains("nest") || message.contains("recursion") {
-                return Error::invalid(place, format!("refused: {message}")).help(bomb);
-            }
-            Error::invalid(place, format!("not YAML: {message}"))
-        }
+        _ => Error::invalid(place, format!("not YAML: {message}")),
     }
+}
+
+fn too_much(place: String) -> Error {
+    Error::invalid(place, "refused: it is nested too deeply, or its aliases expand to too much")
+        .help("write it with fewer levels and without nested aliases")
 }
 
 /// Line and column, from 1, at which the field of this path stands in a YAML or JSON text; of the closest field

@@ -49,14 +49,11 @@ fn deadline(function: &Function, run: &Run) -> Result<Option<Duration>> {
 /// `resources.limits` of the main process.
 pub(crate) fn limits(function: &Function) -> Result<Limits> {
     let limits = function.spec.pod.resources.limits.clone().unwrap_or_default();
-    let amount = |name: &str, read: fn(&Quantity) -> Option<u64>| match limits.get(name) {
-        None => Ok(None),
-        Some(quantity) => {
-            let field = format!("spec.resources.limits.{name}");
-            Ok(read(&Quantity::parse(&quantity.0).map_err(|error| error.at(field))?))
-        }
+    let amount = |name: &str| {
+        let quantity = limits.get(name).map(|quantity| quantity.0.parse::<Quantity>());
+        quantity.transpose().map_err(|error| error.at(format!("spec.resources.limits.{name}")))
     };
-    Ok(Limits { memory: amount("memory", Quantity::bytes)?, cpu: amount("cpu", Quantity::millis)? })
+    Ok(Limits { memory: amount("memory")?.map(Quantity::units), cpu: amount("cpu")?.map(Quantity::millis) })
 }
 
 /// The code that a function carries, as a plan's code.

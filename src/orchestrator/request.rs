@@ -50,7 +50,7 @@ impl Request {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let (function, program) = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("py" | "sh") => (Function::from_code(path, "local")?, true),
+            Some("py" | "sh") => (Function::from_code(path, None)?, true),
             _ => (Function::from_file(path)?, false),
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -187,7 +187,7 @@ fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
         let at = error.utf8_error().valid_up_to();
         Error::invalid("spec.command", format!("{} is not UTF-8 text (byte {at})", path.display()))
     })?;
-    function.embed_code(&command, &text);
+    *function = std::mem::take(function).embed_code(&command, &text);
     Ok(())
 }
 

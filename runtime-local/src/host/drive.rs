@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use runtime_core::{
-    Error, ErrorKind, Plan, Result,
+    Error, ErrorKind, Plan, Result, RunState,
     logs::LogLine,
     plan::{HostPlan, Isolation, Role, Work},
     run::Report,
@@ -75,12 +75,14 @@ impl Drive {
         if let Work::Call { handler } = &main.work {
             return call::run(self, plan, handler).await;
         }
+        let stopped = || main_part(plan, Phase::Ended(Exit::Stopped));
         let Some(environment) = self.environment(plan).await? else {
-            return Ok(self.observe(main_part(plan, Phase::Ended(Exit::Stopped))));
+            return Ok(self.observe(stopped()));
         };
         let attempt = self.shared.layout.attempt(&self.job.key, self.job.attempt);
         std::fs::create_dir_all(&attempt).map_err(|error| Error::io("create", &attempt, error))?;
         let ports = self.ports(plan, &attempt)?;
+        let has_packages = plan.python.as_ref().is_some_and(|python| !python.requirements.is_empty());
         let shared = Arc::clone(&self.shared);
         let job = self.job.clone();
         let resolver = Resolver {
@@ -88,7 +90,7 @@ impl Drive {
             job: &job,
             attempt: &attempt,
             python: environment.as_ref().map(|environment| environment.python.as_path()),
-            environment: environment.as_ref().and_then(|environment| environment.dir.as_deref()),
+            environment: environment.as_ref().filter(|_| has_packages).map(|environment| environment.dir.as_path()),
             ports: &ports,
             secrets: &*shared.secrets,
         };
@@ -107,13 +109,17 @@ impl Drive {
     /// The Python environment of the plan: built here where it is not there yet. The outer `None`: aborted meanwhile.
     async fn environment(&mut self, plan: &HostPlan) -> Result<Option<Option<Environment>>> {
         let Some(wanted) = &plan.python else { return Ok(Some(None)) };
+        if self.is_stopping() && !self.attempt_folder().exists() {
+            return Ok(None);
+        }
         let shared = Arc::clone(&self.shared);
-        if let Some(ready) = shared.environments.get(wanted)? {
+        let environments = shared.environments.relative_to(&self.job.base_dir);
+        if let Some(ready) = environments.get(wanted) {
             return Ok(Some(Some(ready)));
         }
         self.seen(main_part(plan, Phase::Waiting("its packages to be installed".to_owned()))).await;
         let (sender, mut progress) = mpsc::unbounded_channel();
-        let build = shared.environments.build(wanted, move |step| {
+        let build = environments.build(wanted, move |step| {
             let _ = sender.send(step);
         });
         tokio::pin!(build);
@@ -134,7 +140,7 @@ impl Drive {
 
     async fn progress(&self, step: Progress) {
         let event = match step {
-            Progress::Step(what) => Event::Progress(what),
+            Progress::Step { what } => Event::Progress(what),
             Progress::Line(line) => Event::Log(LogLine::system(line)),
         };
         let _ = self.events.send(event).await;
@@ -188,6 +194,11 @@ impl Drive {
             _ => Duration::ZERO,
         };
         Some(limit.saturating_sub(elapsed))
+    }
+
+    /// Whether it was to be stopped before it was taken up: nothing more is started.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.job.run.state() == RunState::Aborting
     }
 
     pub(crate) fn attempt_folder(&self) -> PathBuf {

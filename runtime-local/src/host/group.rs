@@ -153,10 +153,18 @@ impl<'a> Group<'a> {
         };
         let place = Place { attempt: self.drive.attempt_folder(), process: name };
         let resolver = self.resolver;
-        let followed = Followed::start(place.clone(), self.drive.job.detached, || {
+        let stopping = self.drive.is_stopping();
+        let started = Followed::start(place.clone(), self.drive.job.detached, || {
+            if stopping {
+                return Ok(None);
+            }
             let hold = Hold::prepare(&process.limits, &format!("{}-{}", self.drive.job.key, place.process));
-            Ok((resolver.invocation(process, &hold.script)?, hold))
+            Ok(Some((resolver.invocation(process, &hold.script)?, hold)))
         })?;
+        let Some(followed) = started else {
+            self.slots[index].phase = Phase::Ended(Exit::Stopped);
+            return Ok(());
+        };
         let (gone_sender, gone) = watch::channel(false);
         let leader = followed.leader();
         self.follow(index, followed, gone_sender);

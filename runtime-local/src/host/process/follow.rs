@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI32, Ordering},
+        atomic::AtomicI32,
     },
     time::Duration,
 };
@@ -56,16 +56,16 @@ pub(crate) struct Followed {
 
 impl Followed {
     /// Starts the process, or takes up what an earlier orchestrator started. `prepare` is asked only where it must be
-    /// started.
+    /// started; `None` where it was never started and `prepare` says that it need not be.
     pub(crate) fn start(
         place: Place,
         detached: bool,
-        prepare: impl FnOnce() -> Result<(Invocation, Hold)>,
-    ) -> Result<Self> {
+        prepare: impl FnOnce() -> Result<Option<(Invocation, Hold)>>,
+    ) -> Result<Option<Self>> {
         let path = place.state();
         let (child, hold, leader) = match state_file::claim(&path)? {
             Claim::Ours(state) => {
-                let (invocation, hold) = prepare()?;
+                let Some((invocation, hold)) = prepare()? else { return Ok(None) };
                 let child = supervisor::spawn(&invocation, state, &place.attempt, &place.process)?;
                 let leader = child.id().and_then(|id| i32::try_from(id).ok());
                 (Some(child), hold, leader)
@@ -74,14 +74,7 @@ impl Followed {
             Claim::Gone(_) => (None, Hold::default(), None),
         };
         let guard = KillOnDrop::new(if detached { None } else { leader });
-        Ok(Self { place, leader: Arc::new(AtomicI32::new(leader.unwrap_or(0))), guard, hold, child })
-    }
-
-    /// Takes up a process that somebody else starts and supervises: a handler forked from a template.
-    pub(crate) fn adopt(place: Place, detached: bool) -> Self {
-        let leader = state_file::read(&place.state()).pid;
-        let guard = KillOnDrop::new(if detached { None } else { leader });
-        Self { place, leader: Arc::new(AtomicI32::new(leader.unwrap_or(0))), guard, hold: Hold::default(), child: None }
+        Ok(Some(Self { place, leader: Arc::new(AtomicI32::new(leader.unwrap_or(0))), guard, hold, child }))
     }
 
     /// Its process group's leader; 0 while that is not known.

@@ -40,6 +40,9 @@ pub(crate) async fn run(
             return Ok((main_part(plan, Phase::Ended(how(written.exit, false))), Stop::default()));
         }
         Claim::Alive => (None, false),
+        Claim::Ours(_) if drive.is_stopping() => {
+            return Ok((main_part(plan, Phase::Ended(Exit::Stopped)), Stop::default()));
+        }
         Claim::Ours(state) => {
             let reuse = matches!(&process.work, Work::Python { isolation: Isolation::Reuse, .. });
             let (stdout, stderr) = supervisor::open_outputs(&place.attempt, &place.process)?;
