@@ -4,9 +4,10 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
-use runtime_core::{Error, Result, run::RunKey};
+use runtime_core::{Error, Result, agent::FILES, run::RunKey};
 
 /// The home folder, as the target uses it.
 #[derive(Clone, Debug)]
@@ -35,8 +36,25 @@ impl Layout {
 
     /// The folder of the agent, written on first use; its bytecode is cached beside it.
     pub(crate) fn agent(&self) -> Result<PathBuf> {
-        let folder = self.home.join("agent").join(digest(runtime_core::AGENT.as_bytes()));
-        write_once(&folder.join("runtimes.py"), runtime_core::AGENT.as_bytes())?;
+        static VERSION: OnceLock<String> = OnceLock::new();
+        let version = VERSION.get_or_init(|| {
+            digest(FILES.iter().flat_map(|(name, text)| [*name, *text]).collect::<String>().as_bytes())
+        });
+        let folder = self.home.join("agent").join(version);
+        if folder.exists() {
+            return Ok(folder);
+        }
+        // Whole or not at all: written beside, then renamed.
+        let beside = self.home.join("agent").join(format!(".{}.{}", std::process::id(), unique()));
+        for (name, text) in FILES {
+            write_atomically(&beside.join("runtimes").join(name), text.as_bytes())?;
+        }
+        if let Err(error) = fs::rename(&beside, &folder) {
+            let _ = fs::remove_dir_all(&beside);
+            if !folder.exists() {
+                return Err(Error::io("create", &folder, error));
+            }
+        }
         Ok(folder)
     }
 

@@ -1,0 +1,189 @@
+"""The agent that runs Python code for an orchestrator. Standard library only, Python 3.9 or later.
+
+User code may import it: `from runtimes import Context, DataItem, get_or_create_ctx`.
+
+The folder that holds this package (AGENT_DIR) is given as the first argument; the second is the mode:
+
+    run RUN_JSON    One run in this process. `handler` null runs the file (or module) as the main program, as
+                    `python3 FILE ARGS` would; otherwise the file is imported and the handler in it is called.
+    template        Loads the code once and makes one run after the other of it, each in a forked child ("fork") or
+                    right there ("reuse"). Speaks frames over the Unix stream socket that is its standard input.
+
+RUN_JSON holds `run` (metadata, spec, status), `code` ({"path"} or {"module"}, and "name" for tracebacks), `handler`,
+`args`, `pythonpath`, `report`, `artifact_path`, `base_dir`, `meta_tmpfile`. The report (state, results, artifacts,
+labels, annotations, error, notes) is written to `report` by rename, when there is something to say: no report and exit
+code 0 mean "completed". Every handler writes one. The process exits with 1 after an exception, otherwise as it asks.
+
+A frame is its length in 4 bytes, big-endian, and that much JSON. To the template:
+    {"load": {code, handler, pythonpath, args, base_dir}}           first, once
+    {"start": {id, run, mode, env, workdir}}                        with 3 descriptors: state, stdout, stderr
+and from it:
+    {"ready": {pid}}  {"failed": ERROR}  {"started": {id, pid}}  {"exited": {id, code, signal}}
+The same is written to `state` as lines: "pid N" by the run itself, first; "exit CODE" or "signal N" by the template.
+At the end of the input the template starts nothing more, waits for its children and exits with 0.
+
+Start-up is measured against `python3 FILE`, so this file holds what a whole program needs and no more; the rest is
+imported when something asks for it, and `re`, `json`, `inspect` and `typing` only where a run goes wrong or needs them.
+
+    values    what JSON can hold          report   errors, the report        run        one run of a handler
+    data      inputs                      load     finds and loads code      call       binds and calls
+    context   what the code sees          convert  type hints                returns    logs what came back
+    artifacts how things become files     logger   log lines                 with_mlrun code that uses MLRun
+    template  warm processes
+"""
+
+import os
+import sys
+
+__all__ = ["Artifact", "Context", "DataItem", "get_or_create_ctx"]
+
+
+class state:
+    """This process's run: its RUN_JSON, its report, and its context once somebody asked for it."""
+
+    job = report = current = None
+
+
+class _Scan:
+    strict = False
+    object_hook = object_pairs_hook = None
+    parse_float = parse_constant = float
+    parse_int = int
+    memo = {}
+
+
+_scanner = None
+
+
+def from_json(text):
+    """Reads JSON with the C scanner alone: `json` imports `re`, which takes longer than all else here."""
+    global _scanner
+    try:
+        if _scanner is None:
+            from _json import make_scanner
+
+            _scanner = make_scanner(_Scan)
+        value, end = _scanner(text, 0)
+        if end == len(text):
+            return value
+    except Exception:  # whatever the matter is, `json` copes with it or says it better
+        pass
+    import json
+
+    return json.loads(text)
+
+
+def get_or_create_ctx(name="", event=None, spec=None, with_env=True, project="", **_):
+    """The context of this run; where there is no run, one of its own that writes to ./artifacts and prints its results."""
+    if state.current is None:
+        from .context import open_context
+
+        open_context(name, spec, with_env, project)
+    return state.current
+
+
+def __getattr__(name):
+    home = {"Context": "context", "DataItem": "data", "Artifact": "artifacts"}.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
+
+
+def watch_mlrun():
+    """Lets `with_mlrun` know when the code imports MLRun's stand-in for a database."""
+    os.environ.setdefault("MLRUN_HTTPDB__NOP_DB__VERBOSE", "false")  # no warnings that there is no API server
+    sys.meta_path.insert(0, _WatchMlrun)
+
+
+class _WatchMlrun:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name != "mlrun.db.nopdb":
+            return None
+        sys.meta_path.remove(cls)
+        from .with_mlrun import spec_that_remembers
+
+        return spec_that_remembers(name)
+
+
+def prepare(job):
+    """sys.path and sys.argv, as if the code had been started by itself."""
+    code, base = job["code"], job.get("base_dir") or os.getcwd()
+    path = code.get("path")
+    sys.path[0] = os.path.dirname(os.path.abspath(path)) if path else base
+    sys.path[1:1] = [os.path.join(base, folder) for folder in job.get("pythonpath") or ()]
+    sys.argv[:] = [path or code["module"], *(job.get("args") or ())]
+
+
+def _load_main(code):
+    """The main module and its code, ready to be executed as `python3 FILE` would."""
+    path = code.get("path")
+    if path is None or code.get("name", path) != path:
+        from .load import load_main
+
+        return load_main(code)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as exc:
+        from .report import HandlerError
+
+        raise HandlerError(f"the code {path} cannot be read: {exc.strerror}") from None
+    module = type(sys)("__main__")
+    module.__file__, module.__cached__ = path, None
+    sys.modules["__main__"] = module
+    return module, compile(data, path, "exec", dont_inherit=True)
+
+
+def _run_program(job):
+    """The whole program. Ends by an exception, as a program does."""
+    import atexit
+
+    owner, meta = os.getpid(), job.get("meta_tmpfile")
+
+    def close():  # registered first, so it comes after all that the program itself does at its end
+        if owner != os.getpid():
+            return
+        if "mlrun" in sys.modules or meta and os.path.exists(meta):
+            from .with_mlrun import absorb_mlrun
+
+            absorb_mlrun(job)
+        if state.report is not None:
+            state.report.close_or_die()
+
+    atexit.register(close)
+    try:
+        module, code = _load_main(job["code"])
+        exec(code, module.__dict__)
+    except BaseException as exc:
+        from .report import end_of_program
+
+        end_of_program(job, exc)
+        raise
+
+
+def main():
+    """The entry point: `run RUN_JSON` or `template`, after AGENT_DIR was put at sys.path[0]."""
+    sys.path.append(sys.path[0])
+    os.environ.setdefault("MPLBACKEND", "Agg")  # figures need no display
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(line_buffering=True)  # lines appear as they are printed
+    if sys.argv[1:] == ["template"]:
+        from .template import Template
+
+        raise SystemExit(Template().main())
+    if len(sys.argv) != 3 or sys.argv[1] != "run":
+        raise SystemExit("runtimes: start it with `run RUN_JSON` or `template`")
+    path = sys.argv[2]
+    with open(path, encoding="utf-8") as file:
+        job = state.job = from_json(file.read())
+    os.environ["RUNTIMES_RUN_FILE"] = path
+    os.environ["RUNTIMES_RUN_PID"] = str(os.getpid())
+    prepare(job)
+    if job.get("meta_tmpfile"):
+        watch_mlrun()
+    if not job.get("handler"):
+        return _run_program(job)
+    from .run import run_and_exit
+
+    return run_and_exit(job)

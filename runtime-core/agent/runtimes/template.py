@@ -1,0 +1,256 @@
+"""The template: loads the code once, then makes runs of it."""
+
+import os
+import sys
+
+from . import from_json, prepare, state, watch_mlrun
+from .report import HandlerError, begin, describe_error, flush, warn
+from .run import Loaded, run_handler
+from .values import to_json
+
+
+class Template:
+    """Loads the code once, then makes runs of it."""
+
+    def __init__(self):
+        import select
+        import signal
+        import socket
+
+        # Descriptor 0 becomes /dev/null: the user's code must not read the frames.
+        self.sock = socket.socket(fileno=os.dup(0))
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(null, 0)
+        os.close(null)
+        self.signal, self.poll = signal, select.poll()
+        self.buffer, self.fds, self.open = bytearray(), [], True
+        self.children = {}  # pid -> (id, state descriptor)
+        self.flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+        self.space = socket.CMSG_SPACE(253 * 4)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    # Frames.
+
+    def receive(self):
+        """Reads what is there, with the descriptors that come along."""
+        data, ancillary, _, _ = self.sock.recvmsg(1 << 18, self.space, self.flags)
+        for _, _, payload in ancillary:
+            fds = memoryview(payload[: len(payload) // 4 * 4]).cast("i")
+            self.fds.extend(fds)
+            if not self.flags:
+                for fd in fds:
+                    os.set_inheritable(fd, False)
+        self.buffer += data
+        self.open = bool(data)
+
+    def frames(self):
+        """The frames that have arrived whole."""
+        while len(self.buffer) >= 4:
+            end = 4 + int.from_bytes(self.buffer[:4], "big")
+            if len(self.buffer) < end:
+                return
+            text = self.buffer[4:end].decode()
+            del self.buffer[:end]
+            yield from_json(text)
+
+    def send(self, kind, body):
+        data = to_json({kind: body}).encode("utf-8", "replace")
+        try:
+            self.sock.sendall(len(data).to_bytes(4, "big") + data)
+        except OSError:
+            self.open = False  # nobody listens; what was begun is still finished
+
+    # Life.
+
+    def main(self):
+        load = None
+        while load is None and self.open:
+            self.receive()
+            for frame in self.frames():
+                load = frame["load"]
+                break
+        if load is None:
+            return 0
+        try:
+            if not load.get("handler"):
+                raise HandlerError("a template needs a handler; whole programs run in a process of their own")
+            begin({"run": {}, **load})
+            prepare(load)
+            watch_mlrun()
+            self.loaded = Loaded(load)
+            self.loaded.call(load["handler"])
+        except BaseException as exc:
+            error = describe_error(exc)
+            warn(error["traceback"])
+            self.send("failed", error)
+            return 1
+        self.freeze()
+        self.send("ready", {"pid": os.getpid()})
+        self.serve()
+        return 0
+
+    def freeze(self):
+        """Puts all that is loaded out of the collector's way, so that children share it as it is."""
+        import gc
+
+        import atexit  # noqa: F401 - so that children need not
+        import time  # noqa: F401
+
+        to_json({}), from_json("{}")
+        gc.collect()
+        gc.freeze()
+
+    def serve(self):
+        import select
+
+        wake, self.wake = os.pipe()
+        for fd in (wake, self.wake):
+            os.set_blocking(fd, False)
+        self.signal.signal(self.signal.SIGCHLD, lambda *_: None)
+        self.signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
+        self.poll.register(wake, select.POLLIN)
+        self.poll.register(self.sock.fileno(), select.POLLIN)
+        listening = True
+        for frame in self.frames():  # what came along with "load"
+            self.start(frame["start"])
+        while self.open or self.children:
+            if listening and not self.open:
+                self.poll.unregister(self.sock.fileno())
+                listening = False
+            ready = [fd for fd, _ in self.poll.poll()]
+            if wake in ready:
+                os.read(wake, 4096)
+                self.reap()
+            if self.sock.fileno() in ready and self.open:
+                try:
+                    self.receive()
+                except OSError:
+                    self.open = False
+                for frame in self.frames():
+                    self.start(frame["start"])
+
+    def start(self, start):
+        fds, self.fds = self.fds[:3], self.fds[3:]
+        if len(fds) != 3:
+            raise RuntimeError(f"start {start.get('id')!r} came with {len(fds)} descriptors; state, stdout and stderr are needed")
+        (self.reuse if start.get("mode") == "reuse" else self.fork)(start, *fds)
+
+    def fork(self, start, state, out, err):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            self.child(start, state, out, err)
+        os.close(out)
+        os.close(err)
+        self.children[pid] = (start["id"], state)
+        self.send("started", {"id": start["id"], "pid": pid})
+
+    def child(self, start, state, out, err):
+        """The run, in a process of its own. Does not return."""
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            pid = os.getpid()
+            os.write(state, b"pid %d\n" % pid)
+            signal = self.signal
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.dup2(out, 1)
+            os.dup2(err, 2)
+            os.close(out)
+            os.close(err)
+            self.sock.close()
+            os.close(self.wake)
+            for _, other in self.children.values():
+                os.close(other)  # else its end would not be seen while this run goes on
+            for fd in self.fds:
+                os.close(fd)
+            os.environ.update(start.get("env") or {})
+            os.environ["RUNTIMES_RUN_PID"] = str(pid)
+            if start.get("workdir"):
+                os.chdir(start["workdir"])
+            if "numpy.random" in sys.modules:
+                sys.modules["numpy.random"].seed()  # `random` does so by itself
+            atexit = sys.modules["atexit"]
+            atexit._clear()  # what the template registered is the template's
+            code = self.run(start)
+            threading = sys.modules.get("threading")
+            if threading is not None and threading.active_count() > 1:
+                threading._shutdown()
+            if atexit._ncallbacks():
+                atexit._run_exitfuncs()
+            if not state.report.close():
+                code = code or 1
+        except BaseException as exc:
+            warn(describe_error(exc)["traceback"])
+            code = code or 1
+        finally:
+            flush()
+            os._exit(code)
+
+    def run(self, start):
+        job = start["run"]
+        if job.get("args"):
+            sys.argv[1:] = job["args"]
+        return run_handler(job, self.loaded)
+
+    def reuse(self, start, state, out, err):
+        """The run, right here; afterwards everything is as it was but for what the code keeps in memory."""
+        pid = os.getpid()
+        os.write(state, b"pid %d\n" % pid)
+        self.send("started", {"id": start["id"], "pid": pid})
+        streams, argv, path, cwd = (sys.stdout, sys.stderr), sys.argv[:], sys.path[:], os.getcwd()
+        env = dict(os.environ._data)
+        saved = []
+        for stream, number, fd in ((sys.stdout, 1, out), (sys.stderr, 2, err)):
+            stream.flush()
+            saved.append(os.dup(number))
+            os.dup2(fd, number)
+            os.close(fd)
+        code = 1
+        try:
+            os.environ.update(start.get("env") or {})
+            os.environ["RUNTIMES_RUN_PID"] = str(pid)
+            if start.get("workdir"):
+                os.chdir(start["workdir"])
+            code = self.run(start)
+        except BaseException as exc:
+            warn(describe_error(exc)["traceback"])
+        flush()
+        sys.stdout, sys.stderr = streams
+        flush()
+        for number, fd in zip((1, 2), saved):
+            os.dup2(fd, number)
+            os.close(fd)
+        sys.argv[:], sys.path[:] = argv, path
+        os.chdir(cwd)
+        if os.environ._data != env:
+            for key in os.environ._data.keys() - env.keys():
+                os.unsetenv(key)
+            for key, value in env.items():
+                os.putenv(key, value)
+            os.environ._data.clear()
+            os.environ._data.update(env)
+        self.signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)  # asyncio takes it away
+        os.write(state, b"exit %d\n" % code)
+        os.close(state)
+        self.send("exited", {"id": start["id"], "code": code, "signal": None})
+
+    def reap(self):
+        """Records the end of the children that ended: these alone, for the user's code may have its own."""
+        for pid in list(self.children):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done != pid:
+                continue
+            name, state = self.children.pop(pid)
+            signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+            code = None if signal else os.WEXITSTATUS(status)
+            try:
+                os.write(state, b"signal %d\n" % signal if signal else b"exit %d\n" % code)
+            except OSError:
+                pass  # nobody reads it any more
+            os.close(state)
+            self.send("exited", {"id": name, "code": code, "signal": signal})
