@@ -8,7 +8,10 @@ pub(crate) mod stdio;
 pub(crate) mod table;
 mod terminal;
 
-use runtimes::{Error, Result, core::{serde_json, yaml}};
+use runtimes::{
+    Error, Result,
+    core::{serde_json, yaml},
+};
 use serde::Serialize;
 
 pub(crate) use terminal::{Color, Terminal};
