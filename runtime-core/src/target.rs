@@ -79,7 +79,7 @@ pub trait Target: Send + Sync {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The state of the run's parts changed.
-    Seen(Observation),
+    Seen(Box<Observation>),
     /// A line was printed.
     Log(LogLine),
     /// Long work goes on: what it is doing at the moment.

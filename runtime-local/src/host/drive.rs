@@ -67,7 +67,7 @@ impl Drive {
     async fn finish(self, mut seen: Observation) {
         seen.ended = true;
         self.shared.forget(&self.job.key);
-        let _ = self.events.send(Event::Seen(seen)).await;
+        let _ = self.events.send(Event::Seen(Box::new(seen))).await;
     }
 
     async fn work(&mut self, plan: &HostPlan) -> Result<Observation> {
@@ -120,7 +120,7 @@ impl Drive {
         if let Some(ready) = environments.get(wanted) {
             return Ok(Some(Some(ready)));
         }
-        self.seen(main_part(plan, Phase::Waiting("its packages to be installed".to_owned()))).await;
+        self.seen(main_part(plan, Phase::Waiting("its packages".to_owned()))).await;
         let (sender, mut progress) = mpsc::unbounded_channel();
         let build = environments.build(wanted, move |step| {
             let _ = sender.send(step);
@@ -180,7 +180,7 @@ impl Drive {
     }
 
     pub(crate) async fn seen(&self, parts: Vec<Part>) {
-        let _ = self.events.send(Event::Seen(self.observe(parts))).await;
+        let _ = self.events.send(Event::Seen(Box::new(self.observe(parts)))).await;
     }
 
     fn observe(&self, parts: Vec<Part>) -> Observation {

@@ -44,7 +44,11 @@ pub(crate) struct Resolver<'a> {
 impl Resolver<'_> {
     /// The program to start for this process; writes what it will read.
     pub(crate) fn invocation(&self, process: &Process, limits: &str) -> Result<Invocation> {
-        let env = self.env(process)?;
+        let mut env = self.env(process)?;
+        if matches!(process.work, Work::Program { .. }) {
+            // A program without an agent may write its own report.
+            env.insert("RUNTIMES_REPORT".to_owned(), self.report_file(process).display().to_string());
+        }
         let workdir = self.workdir(process);
         let (program, args) = match &process.work {
             Work::Program { command, args, code } => {
