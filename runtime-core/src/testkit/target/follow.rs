@@ -39,11 +39,7 @@ impl Follow {
             match self.next(&format!("the line {text:?}")).await {
                 Some(Event::Log(line)) if line.text() == text => return,
                 Some(_) => {}
-                None => panic!(
-                    "the run ended without the line {text:?}; seen: {:?}, {:?}",
-                    self.lines,
-                    self.seen.last()
-                ),
+                None => panic!("the run ended without the line {text:?}; seen: {:?}, {:?}", self.lines, self.seen.last()),
             }
         }
     }
@@ -65,7 +61,7 @@ impl Follow {
                 self.position.advance(line);
                 self.lines.push(line.clone());
             }
-            Event::Seen(seen) => self.seen.push(seen.clone()),
+            Event::Seen(seen) => self.seen.push((**seen).clone()),
             Event::Progress(_) | Event::Note(_) => {}
         }
         Some(event)
