@@ -6,6 +6,7 @@ mod owner;
 mod recover;
 mod reduce;
 mod request;
+mod reserve;
 mod submit;
 mod watch;
 
@@ -37,10 +38,14 @@ use follow::{Follow, Live};
 use log::LogWriter;
 use owner::Owner;
 pub use request::Request;
+use reserve::Reserve;
 pub use watch::{Handle, Update};
 
 /// How long processes may take to end when the orchestrator is closed.
 const CLOSING_GRACE: Duration = Duration::from_secs(5);
+
+/// How long another orchestrator may take to end a run before it is asked whether it is still there.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often requests of other processes to stop a run are looked for, while runs are followed.
 const LOOK: Duration = Duration::from_millis(200);
@@ -72,6 +77,7 @@ struct Inner {
     registry: Registry,
     targets: BTreeMap<&'static str, Arc<dyn Target>>,
     owner: Owner,
+    reserve: Reserve,
     active: Mutex<HashMap<RunKey, Active>>,
     /// Counts the runs that are followed.
     count: channel::Sender<usize>,
@@ -151,6 +157,7 @@ impl Builder {
         };
         let inner = Arc::new(Inner {
             owner: Owner::register(&home)?,
+            reserve: Reserve::keep(&home),
             home,
             store,
             registry,
@@ -317,9 +324,16 @@ impl Orchestrator {
     pub async fn abort_within(&self, key: &RunKey, grace: Option<Duration>) -> Result<Run> {
         if !self.inner.abort_here(key, grace).await {
             self.inner.ask_to_stop(key).await?;
-            // Where its orchestrator is gone, it is ours to stop.
-            if self.orphans().await?.contains(key) {
-                self.recover().await?;
+            // Where its orchestrator is gone, or goes meanwhile, it is ours to stop.
+            loop {
+                if self.orphans().await?.contains(key) {
+                    self.recover().await?;
+                }
+                match tokio::time::timeout(PATIENCE, self.watch(key).await?.wait()).await {
+                    Ok(ended) => return ended,
+                    Err(_) if self.inner.live(key).is_some() => break,
+                    Err(_) => {}
+                }
             }
         }
         self.watch(key).await?.wait().await
@@ -508,8 +522,19 @@ impl Inner {
         };
         self.active().insert(key.clone(), active);
         self.count.send_modify(|count| *count += 1);
-        let follow =
-            Follow { inner: Arc::clone(self), record, runtime, target, log, live, aborts: requests, started };
+        let grace = follow::grace(&job);
+        let follow = Follow {
+            inner: Arc::clone(self),
+            record,
+            runtime,
+            target,
+            log,
+            live,
+            aborts: requests,
+            started,
+            grace,
+            notes: Vec::new(),
+        };
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {
             active.task = Some(task);
