@@ -63,11 +63,7 @@ struct Guard(Arc<Inner>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        for (_, active) in self.0.active().drain() {
-            if let Some(task) = active.task {
-                task.abort();
-            }
-        }
+        self.0.let_go();
     }
 }
 
@@ -461,7 +457,11 @@ impl Orchestrator {
         for target in self.inner.targets.values() {
             target.close().await;
         }
-        self.inner.store.close().await
+        // Detached runs are the next one's.
+        self.inner.let_go();
+        let closed = self.inner.store.close().await;
+        self.inner.owner.leave();
+        closed
     }
 }
 
@@ -480,6 +480,15 @@ impl Inner {
 
     fn remember(&self, name: (String, String), hash: String) {
         self.versions().insert(name, hash);
+    }
+
+    /// Follows nothing any more.
+    fn let_go(&self) {
+        for (_, active) in self.active().drain() {
+            if let Some(task) = active.task {
+                task.abort();
+            }
+        }
     }
 
     fn run_folder(&self, key: &RunKey) -> PathBuf {

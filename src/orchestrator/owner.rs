@@ -35,6 +35,11 @@ impl Owner {
         &self.id
     }
 
+    /// Says that its runs are anybody's from now on.
+    pub(super) fn leave(&self) {
+        let _ = fs::remove_file(self.folder.join(&self.id));
+    }
+
     /// Whether somebody with this id lives, here or in another process.
     pub(super) fn is_alive(&self, id: &str) -> bool {
         if id.is_empty() {
@@ -64,7 +69,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.folder.join(&self.id));
+        self.leave();
     }
 }
 
