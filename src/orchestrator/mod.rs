@@ -164,11 +164,10 @@ impl Builder {
             looking: AtomicBool::new(false),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
-        if let Err(error) = orchestrator.inner.sweep().await {
-            tracing::warn!(%error, "what a dead orchestrator left could not be removed");
-        }
         if self.recover {
             orchestrator.recover().await?;
+        } else {
+            orchestrator.inner.sweep().await;
         }
         Ok(orchestrator)
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use runtime_core::{Result, run::RunKey};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{SqliteConnection, query};
 
 use super::{
     row::RunRow,
@@ -25,11 +25,18 @@ pub(super) async fn commit(
         // A statement alone is a transaction, and saves two round trips.
         return work.run(connection, statements, batch.len()).await;
     }
-    // IMMEDIATE: wait for other processes now, not half-way through.
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let counts = work.run(&mut transaction, statements, batch.len()).await?;
-    transaction.commit().await?;
-    Ok(counts)
+    // IMMEDIATE: wait for other processes now, not half-way through. By hand: SQLite ends a transaction by itself when
+    // the disk is full, and a guard that does not know would begin no other.
+    query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    let done = match work.run(connection, statements, batch.len()).await {
+        Ok(counts) => query("COMMIT").execute(&mut *connection).await.map(|_| counts),
+        Err(error) => Err(error),
+    };
+    if done.is_err() {
+        // That there is none any more is as well.
+        let _ = query("ROLLBACK").execute(connection).await;
+    }
+    done
 }
 
 /// The count of a batch of one.
