@@ -1,1 +1,13 @@
 #![doc = include_str!("../README.md")]
+
+mod orchestrator;
+#[cfg(feature = "sqlite")]
+pub mod store;
+
+pub use orchestrator::{Builder, Handle, Orchestrator, Request, Update};
+pub use runtime_core as core;
+pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};
+#[cfg(any(feature = "handler", feature = "local"))]
+pub use runtime_local as local;
+#[cfg(feature = "handler")]
+pub use runtime_local::handler;

@@ -17,3 +17,5 @@ pub const OWNER: &str = "mlrun/owner";
 
 /// Annotation on a run: the folder against which the function's relative paths are read.
 pub const BASE_DIR: &str = "runtimes/base-dir";
+/// Annotation on a run: the folder in which its processes run where the function names none.
+pub const WORK_DIR: &str = "runtimes/work-dir";

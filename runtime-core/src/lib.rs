@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod agent;
 pub mod error;
 pub mod function;
 pub mod labels;
@@ -17,6 +18,7 @@ pub mod store;
 pub mod target;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod yaml;
 
 pub use error::{Error, ErrorKind, ErrorStatus, Result};
 pub use function::Function;
@@ -29,6 +31,3 @@ pub use store::Store;
 pub use target::Target;
 
 pub use {inventory, jiff, k8s_openapi, serde_json};
-
-/// The Python program that runs handlers; a target writes it next to what it starts.
-pub const AGENT: &str = include_str!("../agent/agent.py");

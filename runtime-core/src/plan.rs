@@ -95,6 +95,9 @@ pub enum Work {
         command: String,
         /// Its arguments.
         args: Vec<String>,
+        /// The program itself, where the function carries it: a script by the name of `command`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<Code>,
     },
     /// Python code, run by the agent.
     Python {

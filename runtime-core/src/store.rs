@@ -1,6 +1,8 @@
 //! What a store is: the record of functions and runs. Everything that is said to be true was written there first.
 
 mod memory;
+pub mod refusal;
+mod uri;
 
 use std::collections::BTreeMap;
 
@@ -8,12 +10,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::{
-    Function, Result, Run, RunState,
-    run::RunKey,
-};
+use crate::{Function, Result, Run, RunState, run::RunKey};
 
 pub use memory::MemoryStore;
+pub use uri::function_of;
 
 /// A run as it is kept: the run, and who follows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,7 +105,12 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store cannot be read, or a hash's beginning is ambiguous.
-    async fn get_function(&self, project: &str, name: &str, version: &Version) -> Result<Option<FunctionRecord>>;
+    async fn get_function(
+        &self,
+        project: &str,
+        name: &str,
+        version: &Version,
+    ) -> Result<Option<FunctionRecord>>;
 
     /// The functions of a project (or of all), newest first; all versions, or the tagged ones only.
     ///
@@ -153,4 +158,12 @@ pub trait Store: Send + Sync {
     /// Changes whenever anybody, in whichever process, changed the store: a sign to look again. May change
     /// without a reason; comes late by at most a fraction of a second.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Writes what is still to be written and lets go of files and connections.
+    ///
+    /// # Errors
+    /// When something could not be written.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }

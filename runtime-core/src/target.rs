@@ -1,10 +1,6 @@
 //! What a target is: the place where plans become real.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -29,12 +25,16 @@ pub struct Job {
     pub plan: Arc<Plan>,
     /// The folder against which relative paths are read.
     pub base_dir: PathBuf,
+    /// The folder in which processes run that name none.
+    pub work_dir: PathBuf,
     /// Where artifacts go.
     pub artifact_path: String,
     /// How far the log is stored already: nothing before is sent again.
     pub log_position: LogPosition,
     /// Whether an earlier orchestrator may have started it already.
     pub resumed: bool,
+    /// Whether what is started may outlive the orchestrator; otherwise it ends when the orchestrator does.
+    pub detached: bool,
 }
 
 /// The place where plans become real. One instance serves all runs of an orchestrator.
@@ -79,7 +79,7 @@ pub trait Target: Send + Sync {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The state of the run's parts changed.
-    Seen(Observation),
+    Seen(Box<Observation>),
     /// A line was printed.
     Log(LogLine),
     /// Long work goes on: what it is doing at the moment.

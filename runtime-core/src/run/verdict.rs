@@ -24,13 +24,19 @@ pub struct Verdict {
 /// Reads a run whose main process is the run: pure, and the same for every batch kind on this machine.
 pub fn observe_main(seen: &Observation) -> Verdict {
     let mut verdict = Verdict { report: seen.report.clone(), ..Verdict::default() };
-    if let Some(error) = &seen.start_error {
-        let reason = if error.environment { Reason::Environment } else { Reason::StartFailed };
-        verdict.state = RunState::Error;
-        verdict.cause = Some(Cause { reason, message: error.message.clone(), help: error.help.clone() });
+    let main = seen.parts.iter().find(|part| part.role == Role::Main).map(|part| &part.phase);
+    if seen.ended {
+        match (&seen.start_error, main) {
+            (Some(error), _) => {
+                let reason = if error.environment { Reason::Environment } else { Reason::StartFailed };
+                verdict.state = RunState::Error;
+                verdict.cause = Some(Cause { reason, message: error.message.clone(), help: error.help.clone() });
+            }
+            (None, Some(Phase::Ended(exit))) => end(&mut verdict, exit, seen),
+            (None, _) => end(&mut verdict, &Exit::Lost("it is gone, and its end was not seen".to_owned()), seen),
+        }
         return verdict;
     }
-    let main = seen.parts.iter().find(|part| part.role == Role::Main).map(|part| &part.phase);
     match main {
         None => verdict.state = RunState::Pending,
         Some(Phase::Waiting(what)) => {
@@ -39,8 +45,7 @@ pub fn observe_main(seen: &Observation) -> Verdict {
         }
         Some(Phase::Running | Phase::Ready) => verdict.state = RunState::Running,
         // The end counts when nothing of the run is left.
-        Some(Phase::Ended(_)) if !seen.ended => verdict.state = RunState::Running,
-        Some(Phase::Ended(exit)) => end(&mut verdict, exit, seen),
+        Some(Phase::Ended(_)) => verdict.state = RunState::Running,
     }
     verdict
 }
@@ -53,31 +58,31 @@ fn end(verdict: &mut Verdict, exit: &Exit, seen: &Observation) {
         _ => None,
     };
     let service = seen.parts.iter().find(|part| {
-        part.role == Role::Service && !matches!(part.phase, Phase::Ended(Exit::Stopped | Exit::Code(0)))
-            && matches!(part.phase, Phase::Ended(_))
+        let ended = matches!(part.phase, Phase::Ended(_));
+        part.role == Role::Service && ended && !matches!(part.phase, Phase::Ended(Exit::Stopped | Exit::Code(0)))
     });
+    let own = exit_cause(exit, verdict.report.as_ref());
     verdict.state = RunState::Error;
     verdict.cause = match (seen.deadline, service) {
         (Some(limit), _) => Some(
             Cause::new(Reason::DeadlineExceeded, format!("it was stopped after its time limit of {limit:?}"))
                 .help("raise the limit (`--timeout`, or `state_thresholds.executing`), or make it faster"),
         ),
-        (None, Some(service)) => Some(Cause::new(
+        // What ended well did so before it missed the service.
+        (None, Some(service)) if own.is_some() => Some(Cause::new(
             Reason::ServiceEnded,
             format!("{}, which it needs, ended first: {}", service.name, describe_phase(&service.phase)),
         )),
-        (None, None) => {
-            if let Some(cause) = exit_cause(exit, verdict.report.as_ref()) {
-                Some(cause)
-            } else {
-                verdict.state = RunState::Completed;
-                None
-            }
+        (None, _) if *exit == Exit::Stopped => {
+            verdict.state = RunState::Aborted;
+            own
         }
+        (None, _) if own.is_none() => {
+            verdict.state = RunState::Completed;
+            None
+        }
+        (None, _) => own,
     };
-    if *exit == Exit::Stopped && seen.deadline.is_none() && service.is_none() {
-        verdict.state = RunState::Aborted;
-    }
 }
 
 fn exit_cause(exit: &Exit, report: Option<&Report>) -> Option<Cause> {
@@ -142,6 +147,7 @@ fn describe_phase(phase: &Phase) -> String {
         Phase::Ended(Exit::Code(code)) => format!("exit code {code}"),
         Phase::Ended(Exit::Signal(signal)) => signal_name(*signal),
         Phase::Ended(Exit::OutOfMemory { .. }) => "out of memory".to_owned(),
+        Phase::Ended(Exit::Lost(what)) => what.clone(),
         Phase::Ended(_) => "gone".to_owned(),
         _ => "running".to_owned(),
     }

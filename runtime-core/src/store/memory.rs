@@ -1,5 +1,272 @@
 //! A store in memory: for tests, and for embedders that need no record.
 
-/// A store in memory.
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::{
+    FunctionRecord, RunFilter, RunRecord, Store, Version, function_of,
+    refusal::{ambiguous, in_use, nameless, run_active, run_exists, run_refused},
+};
+use crate::{Function, Result, run::RunKey};
+
+/// A store in memory. It forgets everything when it is dropped.
+pub struct MemoryStore {
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+}
+
 #[derive(Default)]
-pub struct MemoryStore {}
+struct State {
+    /// By the order in which they came, so that the newest are found from the end.
+    runs: BTreeMap<u64, Kept>,
+    keys: HashMap<RunKey, u64>,
+    functions: BTreeMap<(String, String), Versions>,
+    sequence: u64,
+}
+
+struct Kept {
+    record: RunRecord,
+    created: Timestamp,
+}
+
+#[derive(Default)]
+struct Versions {
+    by_hash: BTreeMap<String, Stored>,
+    tags: BTreeMap<String, String>,
+}
+
+struct Stored {
+    function: Function,
+    created: Timestamp,
+    updated: Timestamp,
+    /// Orders what was stored in the same instant.
+    sequence: u64,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self { state: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Nothing here panics while it holds the lock half-way through a change, so a poisoned lock is a good one.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl State {
+    fn next(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    fn find(&mut self, key: &RunKey) -> Option<&mut Kept> {
+        self.keys.get(key).and_then(|at| self.runs.get_mut(at))
+    }
+}
+
+impl Versions {
+    fn record(&self, hash: &str, asked_tag: &str) -> Option<FunctionRecord> {
+        let stored = self.by_hash.get(hash)?;
+        let mut function = stored.function.clone();
+        function.metadata.tag = asked_tag.to_owned();
+        let tags = self.tags.iter().filter(|(_, to)| *to == hash).map(|(tag, _)| tag.clone()).collect();
+        Some(FunctionRecord { function, tags, created: stored.created, updated: stored.updated })
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn put_function(&self, function: &Function, tag: Option<&str>) -> Result<String> {
+        let metadata = &function.metadata;
+        if metadata.name.is_empty() {
+            return Err(nameless());
+        }
+        let hash = function.hash();
+        let mut kept = function.clone();
+        kept.metadata.hash.clone_from(&hash);
+        kept.metadata.tag.clear();
+        let now = Timestamp::now();
+        {
+            let mut state = self.state();
+            let sequence = state.next();
+            let key = (metadata.project.clone(), metadata.name.clone());
+            let versions = state.functions.entry(key).or_default();
+            let created = versions.by_hash.get(&hash).map_or(now, |stored| stored.created);
+            versions.by_hash.insert(hash.clone(), Stored { function: kept, created, updated: now, sequence });
+            for tag in [tag.unwrap_or_default(), "latest"].into_iter().filter(|tag| !tag.is_empty()) {
+                versions.tags.insert(tag.to_owned(), hash.clone());
+            }
+        }
+        self.changed();
+        Ok(hash)
+    }
+
+    async fn get_function(
+        &self,
+        project: &str,
+        name: &str,
+        version: &Version,
+    ) -> Result<Option<FunctionRecord>> {
+        let state = self.state();
+        let Some(versions) = state.functions.get(&(project.to_owned(), name.to_owned())) else {
+            return Ok(None);
+        };
+        match version {
+            Version::Tag(tag) => Ok(versions.tags.get(tag).and_then(|hash| versions.record(hash, tag))),
+            Version::Hash(prefix) => {
+                if versions.by_hash.contains_key(prefix) {
+                    return Ok(versions.record(prefix, ""));
+                }
+                let found: Vec<&str> = versions
+                    .by_hash
+                    .range(prefix.clone()..)
+                    .map(|(hash, _)| hash.as_str())
+                    .take_while(|hash| hash.starts_with(prefix))
+                    .collect();
+                match found[..] {
+                    [] => Ok(None),
+                    [only] => Ok(versions.record(only, "")),
+                    _ => Err(ambiguous(prefix, &found)),
+                }
+            }
+        }
+    }
+
+    async fn list_functions(&self, project: Option<&str>, all_versions: bool) -> Result<Vec<FunctionRecord>> {
+        let state = self.state();
+        let mut found: Vec<(Timestamp, u64, FunctionRecord)> = state
+            .functions
+            .iter()
+            .filter(|((of, _), _)| project.is_none_or(|project| of == project))
+            .flat_map(|(_, versions)| {
+                versions.by_hash.iter().map(move |(hash, stored)| (versions, hash, stored))
+            })
+            .filter_map(|(versions, hash, stored)| {
+                let record = versions.record(hash, "")?;
+                Some((stored.updated, stored.sequence, record))
+            })
+            .filter(|(_, _, record)| all_versions || !record.tags.is_empty())
+            .collect();
+        found.sort_by_key(|(updated, sequence, _)| std::cmp::Reverse((*updated, *sequence)));
+        Ok(found.into_iter().map(|(_, _, record)| record).collect())
+    }
+
+    async fn delete_function(&self, project: &str, name: &str) -> Result<usize> {
+        let count = {
+            let mut state = self.state();
+            let users: Vec<String> = state
+                .runs
+                .values()
+                .map(|kept| &kept.record.run)
+                .filter(|run| {
+                    !run.state().is_terminal() && function_of(&run.spec.function) == (project, name)
+                })
+                .map(|run| run.key().to_string())
+                .collect();
+            let key = (project.to_owned(), name.to_owned());
+            if !users.is_empty() && state.functions.contains_key(&key) {
+                return Err(in_use(project, name, &users));
+            }
+            state.functions.remove(&key).map_or(0, |versions| versions.by_hash.len())
+        };
+        if count > 0 {
+            self.changed();
+        }
+        Ok(count)
+    }
+
+    async fn create_run(&self, record: &RunRecord) -> Result<()> {
+        let key = record.run.key();
+        {
+            let mut state = self.state();
+            if state.keys.contains_key(&key) {
+                return Err(run_exists(&key));
+            }
+            let at = state.next();
+            let record = RunRecord { revision: 1, ..record.clone() };
+            state.keys.insert(key, at);
+            state.runs.insert(at, Kept { record, created: Timestamp::now() });
+        }
+        self.changed();
+        Ok(())
+    }
+
+    async fn update_run(&self, record: &RunRecord) -> Result<u64> {
+        let key = record.run.key();
+        let revision = {
+            let mut state = self.state();
+            let kept = state.find(&key).ok_or_else(|| run_refused(&key, record.revision, None))?;
+            let stored = &kept.record;
+            if stored.revision != record.revision || stored.run.state().is_terminal() {
+                return Err(run_refused(&key, record.revision, Some(stored)));
+            }
+            kept.record = RunRecord { revision: record.revision + 1, ..record.clone() };
+            kept.record.revision
+        };
+        self.changed();
+        Ok(revision)
+    }
+
+    async fn get_run(&self, key: &RunKey) -> Result<Option<RunRecord>> {
+        Ok(self.state().find(key).map(|kept| kept.record.clone()))
+    }
+
+    async fn list_runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
+        let limit = if filter.limit == 0 { usize::MAX } else { filter.limit };
+        let state = self.state();
+        let found = state.runs.values().rev().filter(|kept| matches(filter, kept)).take(limit);
+        Ok(found.map(|kept| kept.record.clone()).collect())
+    }
+
+    async fn delete_run(&self, key: &RunKey) -> Result<bool> {
+        {
+            let mut state = self.state();
+            let Some(kept) = state.find(key) else {
+                return Ok(false);
+            };
+            if !kept.record.run.state().is_terminal() {
+                return Err(run_active(key, kept.record.run.state()));
+            }
+            if let Some(at) = state.keys.remove(key) {
+                state.runs.remove(&at);
+            }
+        }
+        self.changed();
+        Ok(true)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+fn matches(filter: &RunFilter, kept: &Kept) -> bool {
+    let RunRecord { run, owner, .. } = &kept.record;
+    let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+    is(&filter.project, &run.metadata.project)
+        && is(&filter.name, &run.metadata.name)
+        && is(&filter.function, function_of(&run.spec.function).1)
+        && is(&filter.owner, owner)
+        && (filter.states.is_empty() || filter.states.contains(&run.state()))
+        && filter.labels.iter().all(|(key, value)| run.metadata.labels.get(key) == Some(value))
+        && filter.uid_prefix.as_deref().is_none_or(|prefix| run.metadata.uid.starts_with(prefix))
+        && filter.since.is_none_or(|since| kept.created >= since)
+}

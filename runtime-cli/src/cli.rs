@@ -1,0 +1,91 @@
+//! The command line: which commands there are.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use runtimes::Result;
+
+use crate::{
+    commands::{abort, completions, delete, env, follow, functions, get, kinds, logs, run, runs},
+    home::Home,
+    output::{Format, Terminal},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  runtimes run train.py --handler fit -p epochs=3    call fit(epochs=3) in train.py
+  runtimes run function.yaml --detach                start it, and get the prompt back
+  runtimes runs --state error --since 1d             what failed since yesterday
+  runtimes logs -f 3f2a                              follow the run whose uid begins so";
+
+/// Runs functions on this machine, and remembers what they did.
+#[derive(Debug, Parser)]
+#[command(name = "runtimes", version, after_help = EXAMPLES, max_term_width = 100, propagate_version = false)]
+pub(crate) struct Cli {
+    /// The folder in which everything is kept
+    #[arg(long, global = true, env = "RUNTIMES_HOME", value_name = "DIR", default_value = ".runtimes")]
+    pub(crate) home: PathBuf,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Box<run::Args>),
+    Get(get::Args),
+    Runs(runs::Args),
+    Logs(logs::Args),
+    Abort(abort::Args),
+    Delete(delete::Args),
+    Functions(functions::Args),
+    Kinds(kinds::Args),
+    Env(env::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Follow(follow::Args),
+}
+
+impl Command {
+    /// Executes the command; returns the exit code.
+    pub(crate) async fn execute(self, home: &Home, terminal: &Terminal) -> Result<u8> {
+        match self {
+            Self::Run(args) => run::execute(*args, home, terminal).await,
+            Self::Get(args) => get::execute(args, home, terminal).await,
+            Self::Runs(args) => runs::execute(args, home, terminal).await,
+            Self::Logs(args) => logs::execute(args, home, terminal).await,
+            Self::Abort(args) => abort::execute(args, home, terminal).await,
+            Self::Delete(args) => delete::execute(args, home).await,
+            Self::Functions(args) => functions::execute(args, home, terminal).await,
+            Self::Kinds(args) => kinds::execute(args, terminal),
+            Self::Env(args) => env::execute(args, home, terminal),
+            Self::Completions(args) => completions::execute(args),
+            Self::Follow(args) => follow::execute(args, home).await,
+        }
+    }
+
+    /// In which form the command's output, and its errors, are wanted.
+    pub(crate) fn format(&self) -> Format {
+        match self {
+            Self::Run(args) => args.output.output,
+            Self::Get(args) => args.output.output,
+            Self::Runs(args) => args.output.output,
+            Self::Functions(args) => args.format(),
+            Self::Kinds(args) => args.output.output,
+            Self::Env(args) => args.format(),
+            _ => Format::Table,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,25 @@
+//! The commands, one a file.
+
+pub(crate) mod abort;
+pub(crate) mod completions;
+pub(crate) mod delete;
+pub(crate) mod env;
+pub(crate) mod follow;
+pub(crate) mod functions;
+pub(crate) mod get;
+pub(crate) mod kinds;
+pub(crate) mod logs;
+pub(crate) mod run;
+pub(crate) mod runs;
+
+use std::path::PathBuf;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::output::{Terminal, run::View};
+
+/// Shows runs as seen from the current folder, by the clock of this machine.
+fn with_view<T>(terminal: &Terminal, show: impl FnOnce(&View<'_>) -> T) -> T {
+    let here: PathBuf = std::env::current_dir().unwrap_or_default();
+    show(&View { terminal, here: &here, zone: TimeZone::system(), now: Timestamp::now() })
+}

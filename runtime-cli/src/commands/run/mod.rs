@@ -1,0 +1,183 @@
+//! `run`: one run of a function, many of them, or one that goes on by itself.
+
+mod batch;
+mod live;
+mod request;
+mod single;
+
+use std::{path::PathBuf, time::Duration};
+
+use runtimes::{Orchestrator, Request, Result};
+
+use crate::{
+    home::Home,
+    output::{Format, OutputArgs, Terminal, data, human, stdio},
+    parse::{self, Pair},
+    signals::Signals,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  runtimes run train.py                                  the whole program
+  runtimes run train.py --handler fit -p epochs=3        fit(epochs=3) in it
+  runtimes run train.py -- --epochs 3                    arguments for the program
+  runtimes run function.yaml --input data=iris.csv --limits mem=2Gi,cpu=1
+  runtimes run train:prod --detach                       a stored function, in the background
+  runtimes run square.py --handler square -p n=3 --count 1000 --parallel 32
+
+Exit code: that of the program; 0 completed, 1 failed, 2 not started (bad input), 130 stopped
+with Ctrl-C, 143 stopped otherwise.";
+
+/// Run a function on this machine
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A function.yaml, a .py or .sh file, or a stored function: [PROJECT/]NAME[:TAG|@HASH]
+    target: String,
+    /// Arguments for the program
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<String>,
+
+    #[command(flatten)]
+    call: CallArgs,
+    #[command(flatten)]
+    function: FunctionArgs,
+    #[command(flatten)]
+    record: RecordArgs,
+
+    /// Start it and return; it goes on by itself
+    #[arg(long, conflicts_with_all = ["watch", "count"])]
+    detach: bool,
+    /// Show its log until it ends (this is what `run` does unless it is told otherwise)
+    #[arg(long)]
+    watch: bool,
+    /// Run it so many times, and show a summary
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
+    /// So many at a time
+    #[arg(long, value_name = "N", requires = "count", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    parallel: u32,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What the handler is given.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "The call")]
+struct CallArgs {
+    /// The function to call in the file
+    #[arg(long, value_name = "NAME")]
+    handler: Option<String>,
+    /// A parameter; JSON where it is JSON, otherwise text
+    #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = parse::pair)]
+    params: Vec<Pair>,
+    /// A YAML or JSON file of parameters; --param goes over it
+    #[arg(long, value_name = "FILE")]
+    param_file: Option<PathBuf>,
+    /// Data to read: a path or URL
+    #[arg(long = "input", value_name = "KEY=PATH", value_parser = parse::pair)]
+    inputs: Vec<Pair>,
+    /// The name of the next return value: accuracy, or data:dataset for an artifact
+    #[arg(long, value_name = "NAME")]
+    returns: Vec<String>,
+    /// The folder in which artifacts are put
+    #[arg(long, value_name = "DIR")]
+    artifact_path: Option<String>,
+    /// The longest time it may take (90s, 10m, 2h)
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    timeout: Option<Duration>,
+    /// What the handler's logger shows
+    #[arg(long, value_name = "LEVEL", value_parser = ["debug", "info", "warning", "error"])]
+    log_level: Option<String>,
+}
+
+/// What is changed in the function.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "The function")]
+struct FunctionArgs {
+    /// Run it as this kind (`runtimes kinds` lists them)
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// An environment variable
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = parse::pair)]
+    env: Vec<Pair>,
+    /// A file of environment variables; --env goes over it
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// The most it may use: mem=1Gi,cpu=2
+    #[arg(long, value_name = "LIMITS", value_parser = parse::limits)]
+    limits: Option<parse::Limits>,
+    /// A Python package that it needs
+    #[arg(long = "requirement", value_name = "PACKAGE")]
+    requirements: Vec<String>,
+    /// The tag under which this version of the function is stored
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
+}
+
+/// How the run is found again.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "The record")]
+struct RecordArgs {
+    /// The name of the run
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The project
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+    /// A label
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse::pair)]
+    labels: Vec<Pair>,
+}
+
+pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) -> Result<u8> {
+    // From here on a signal is a request to stop the run, which must not be missed while it starts.
+    let signals = Signals::listen()?;
+    let (detach, count, parallel) = (args.detach, args.count, args.parallel);
+    let format = args.output.output;
+    let source = request::Source::of(std::mem::take(&mut args.target));
+    let (orchestrator, request) = match source {
+        // Bad files are refused before a store is made for them.
+        request::Source::File(path) => {
+            let request = request::build(request::from_file(&path)?, args)?;
+            (home.open().await?, request)
+        }
+        request::Source::Stored(uri) => {
+            let orchestrator = request::open_for(home, &uri).await?;
+            let function = request::stored(&orchestrator, &uri).await?;
+            (orchestrator, request::build(function, args)?)
+        }
+    };
+    match count {
+        _ if detach => detached(&orchestrator, request, home, format).await,
+        Some(count) => {
+            let batch = batch::Batch { count, parallel: parallel as usize, format };
+            batch.execute(orchestrator, request, signals, terminal).await
+        }
+        None => single::execute(orchestrator, request, home, format, signals, terminal).await,
+    }
+}
+
+/// Records the run and leaves it to a process that outlives this one.
+async fn detached(
+    orchestrator: &Orchestrator,
+    mut request: Request,
+    home: &Home,
+    format: Format,
+) -> Result<u8> {
+    request.detached = true;
+    let key = orchestrator.record(request).await?;
+    home.settle().await?;
+    if format == Format::Table {
+        stdio::stdout(format!("{key}\n").as_bytes())?;
+        let uid = human::uid(&key.uid);
+        stdio::stderr(
+            format!("follow it: runtimes logs -f {uid}\nstop it:   runtimes abort {uid}\n").as_bytes(),
+        );
+    } else {
+        let record = orchestrator.find(&key.uid).await?;
+        stdio::stdout(data(&record.run, format)?.as_bytes())?;
+    }
+    Ok(0)
+}

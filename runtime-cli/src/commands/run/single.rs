@@ -1,0 +1,192 @@
+//! One run, watched to its end.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use runtimes::{
+    Error, ErrorKind, Handle, Orchestrator, Request, Result, Run, RunState, Update, core::run::RunKey,
+};
+use tokio::sync::mpsc;
+
+use super::live::Live;
+use crate::{
+    home::Home,
+    output::{Format, Terminal, data, stdio},
+    signals::{Signals, Stop},
+};
+
+/// So many updates are shown at once at most.
+const BATCH: usize = 512;
+
+pub(super) async fn execute(
+    orchestrator: Orchestrator,
+    request: Request,
+    home: &Home,
+    format: Format,
+    signals: Signals,
+    terminal: &Terminal,
+) -> Result<u8> {
+    let mut handle = orchestrator.submit(request).await?;
+    let stops = stop_on_signal(orchestrator.clone(), handle.key(), signals);
+    let mut live = Live::new(format, terminal);
+    let (run, stopped) = follow(&mut handle, &mut live, stops).await;
+    let failure = live.finish();
+    // Where its end was not seen, the handle knows why.
+    let run = match run {
+        Some(run) if run.state().is_terminal() => run,
+        _ => handle.wait().await?,
+    };
+    show(&run, format, terminal)?;
+    take_over_orphans(&orchestrator, home).await;
+    orchestrator.close().await?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(exit_code(&run, stopped)),
+    }
+}
+
+/// What happens on a signal, told to whoever shows the run.
+enum Stopping {
+    /// It was asked to stop.
+    Asked(Stop),
+    /// It could not be asked.
+    Failed(Error),
+}
+
+/// Stops the run at the first signal and kills it at the second. A task of its own: what is shown may be held up
+/// by whoever reads it.
+fn stop_on_signal(orchestrator: Orchestrator, key: RunKey, mut signals: Signals) -> mpsc::Receiver<Stopping> {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let stop = signals.next().await;
+        let _ = sender.send(Stopping::Asked(stop)).await;
+        let abort = async {
+            match orchestrator.abort(&key).await {
+                // It has ended already: its end is on its way.
+                Err(error) if error.kind() != ErrorKind::Conflict => {
+                    let _ = sender.send(Stopping::Failed(error)).await;
+                }
+                _ => {}
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = abort => {}
+            _ = signals.next() => {}
+        }
+        // The end of the run is seen by whoever shows it.
+        if let Err(error) = orchestrator.abort_within(&key, Some(Duration::ZERO)).await
+            && error.kind() != ErrorKind::Conflict
+        {
+            let _ = sender.send(Stopping::Failed(error)).await;
+        }
+    });
+    receiver
+}
+
+async fn follow(
+    handle: &mut Handle,
+    live: &mut Live,
+    mut stops: mpsc::Receiver<Stopping>,
+) -> (Option<Run>, Option<Stop>) {
+    let mut last = None;
+    let mut stopped = None;
+    loop {
+        let update = tokio::select! {
+            biased;
+            Some(stopping) = stops.recv() => {
+                match stopping {
+                    Stopping::Asked(stop) => {
+                        live.say("stopping… press Ctrl-C again to kill it");
+                        stopped = Some(stop);
+                    }
+                    Stopping::Failed(error) => live.say(&format!("cannot stop it: {error}")),
+                }
+                continue;
+            }
+            update = handle.next() => update,
+        };
+        let Some(update) = update else { break };
+        if let Some(run) = live.show(ready(update, handle)) {
+            last = Some(run);
+        }
+    }
+    (last, stopped)
+}
+
+/// This update, and all that are there already: they are written together.
+fn ready(first: Update, handle: &mut Handle) -> Vec<Update> {
+    let mut updates = vec![first];
+    while updates.len() < BATCH
+        && let Some(Some(update)) = handle.next().now_or_never()
+    {
+        updates.push(update);
+    }
+    updates
+}
+
+fn show(run: &Run, format: Format, terminal: &Terminal) -> Result<()> {
+    if format != Format::Table {
+        stdio::stdout(data(run, format)?.as_bytes())?;
+        return Ok(());
+    }
+    let (result, failure) =
+        crate::commands::with_view(terminal, |view| (view.result(run), view.failure(run)));
+    stdio::stdout(format!("\n{result}").as_bytes())?;
+    if let Some(failure) = failure {
+        stdio::stderr(failure.as_bytes());
+    }
+    Ok(())
+}
+
+/// Runs that lost their process are found at every command, so also after this one; a failure is not this run's.
+async fn take_over_orphans(orchestrator: &Orchestrator, home: &Home) {
+    if orchestrator.orphans().await.is_ok_and(|orphans| !orphans.is_empty()) {
+        let _ = home.settle().await;
+    }
+}
+
+/// The exit code of `run`.
+fn exit_code(run: &Run, stopped: Option<Stop>) -> u8 {
+    match (run.state(), stopped) {
+        (RunState::Completed | RunState::Skipped, _) => 0,
+        (_, Some(stop)) => stop.exit_code(),
+        (RunState::Aborted, None) => Stop::Terminate.exit_code(),
+        _ => run
+            .status
+            .exit_code
+            .and_then(|code| u8::try_from(code).ok())
+            .filter(|code| *code > 0)
+            .unwrap_or(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        let run = |state, code| {
+            let mut run = Run::default();
+            run.status.state = state;
+            run.status.exit_code = code;
+            run
+        };
+        use RunState::*;
+        for (run, stopped, expected) in [
+            (run(Completed, Some(0)), None, 0),
+            (run(Completed, Some(0)), Some(Stop::Interrupt), 0),
+            (run(Error, Some(3)), None, 3),
+            (run(Error, Some(0)), None, 1),
+            (run(Error, Some(-1)), None, 1),
+            (run(Error, Some(256)), None, 1),
+            (run(Error, None), None, 1),
+            (run(Aborted, Some(143)), Some(Stop::Interrupt), 130),
+            (run(Aborted, Some(137)), None, 143),
+            (run(Error, Some(1)), Some(Stop::Terminate), 143),
+        ] {
+            assert_eq!(exit_code(&run, stopped), expected, "{:?} {stopped:?}", run.status);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A run as people read it: the block at its end, all its details, and lists.
+
+use std::path::Path;
+
+use comfy_table::Cell;
+use jiff::{Timestamp, tz::TimeZone};
+use runtimes::{
+    Run, RunState,
+    core::{
+        run::Artifact,
+        serde_json::{Map, Value},
+        store::RunRecord,
+    },
+};
+
+use super::{
+    Color, Terminal, human,
+    table::{self, Long, text},
+};
+
+/// How much of a value a table shows; the whole is in `-o json`.
+const VALUE: usize = 200;
+
+/// What is shown, and against which folder and clock.
+pub(crate) struct View<'a> {
+    pub(crate) terminal: &'a Terminal,
+    pub(crate) here: &'a Path,
+    pub(crate) zone: TimeZone,
+    pub(crate) now: Timestamp,
+}
+
+impl View<'_> {
+    /// The block at the end of a run: what came out of it.
+    pub(crate) fn result(&self, run: &Run) -> String {
+        let state = run.state();
+        let mut line = self.terminal.paint(state_color(state), state.as_str());
+        if let Some(took) = self.took(run) {
+            line += &format!(" in {took}");
+        }
+        let mut out = format!("{line}: {} {}\n", run.metadata.name, human::uid(&run.metadata.uid));
+        self.results(run, &mut out);
+        notes(run, &mut out);
+        out
+    }
+
+    /// Why a run did not end well, for stderr.
+    pub(crate) fn failure(&self, run: &Run) -> Option<String> {
+        let mut out = self.cause(run)?;
+        out += &format!("  log: runtimes logs {}\n", human::uid(&run.metadata.uid));
+        Some(out)
+    }
+
+    fn cause(&self, run: &Run) -> Option<String> {
+        let cause = run.status.cause.as_ref();
+        let message = cause.map(|cause| cause.message.as_str()).or(run.status.error.as_deref())?;
+        let label = if run.state() == RunState::Aborted { "aborted:" } else { "error:" };
+        let mut out = format!("{} {}\n", self.terminal.paint_stderr(Color::Red, label), indent(message));
+        if let Some(help) = cause.and_then(|cause| cause.help.as_deref()) {
+            out += &format!("  help: {}\n", indent(help));
+        }
+        Some(out)
+    }
+
+    /// Everything about a run.
+    pub(crate) fn details(&self, record: &RunRecord) -> String {
+        let run = &record.run;
+        let (metadata, spec, status) = (&run.metadata, &run.spec, &run.status);
+        let mut rows = Vec::new();
+        let mut put = |name: &str, value: String| {
+            if !value.is_empty() {
+                rows.push(vec![text(name), text(value)]);
+            }
+        };
+        put("run", metadata.name.clone());
+        put("uid", metadata.uid.clone());
+        put("project", metadata.project.clone());
+        put("function", spec.function.clone());
+        put("handler", spec.handler.clone());
+        let code = status.exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+        put("state", format!("{}{code}", status.state));
+        put("target", record.target.clone());
+        put("attempt", if record.attempt > 0 { (record.attempt + 1).to_string() } else { String::new() });
+        let time =
+            |time: Option<Timestamp>| time.map(|time| human::time(time, &self.zone)).unwrap_or_default();
+        put("started", time(status.start_time));
+        put("ended", time(status.end_time));
+        put("duration", self.took(run).unwrap_or_default());
+        let labels: Vec<_> = metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        put("labels", labels.join(" "));
+        let mut out = table::render(&[], rows, Long::Wrap, self.terminal);
+        self.values(["PARAMETER", "VALUE"], &spec.parameters, &mut out);
+        let inputs =
+            spec.inputs.iter().map(|(name, path)| (name.clone(), Value::from(human::path(path, self.here))));
+        self.values(["INPUT", "PATH"], &inputs.collect(), &mut out);
+        self.results(run, &mut out);
+        notes(run, &mut out);
+        if let Some(cause) = self.cause(run) {
+            out += &format!("\n{cause}");
+        }
+        out
+    }
+
+    /// A list of runs.
+    pub(crate) fn list(&self, records: &[RunRecord]) -> String {
+        let header = ["UID", "NAME", "FUNCTION", "STATE", "AGE", "DURATION", "RESULTS"];
+        let row = |record: &RunRecord| {
+            let run = &record.run;
+            let since = run.status.start_time.or(run.status.last_update);
+            vec![
+                text(human::uid(&run.metadata.uid)),
+                text(human::shorten(&run.metadata.name, 32)),
+                text(human::shorten(&human::function(&run.spec.function), 32)),
+                table::state(run.state()),
+                text(since.map(|since| human::age(since, self.now)).unwrap_or_default()),
+                text(self.took(run).unwrap_or_default()),
+                text(brief(run)),
+            ]
+        };
+        table::render(&header, records.iter().map(row).collect(), Long::Cut, self.terminal)
+    }
+
+    fn results(&self, run: &Run, out: &mut String) {
+        self.values(["RESULT", "VALUE"], &run.status.results, out);
+        if !run.status.artifacts.is_empty() {
+            out.push('\n');
+            let rows = run.status.artifacts.iter().map(|artifact| self.artifact(artifact)).collect();
+            *out += &table::render(&["ARTIFACT", "KIND", "SIZE", "PATH"], rows, Long::Wrap, self.terminal);
+        }
+    }
+
+    fn artifact(&self, artifact: &Artifact) -> Vec<Cell> {
+        let kind = if artifact.kind.is_empty() { "artifact" } else { &artifact.kind };
+        vec![
+            text(human::shorten(&artifact.metadata.key, VALUE)),
+            text(human::shorten(kind, VALUE)),
+            text(artifact.size().map(human::size).unwrap_or_default()),
+            text(human::shorten(&human::path(artifact.target_path(), self.here), 4096)),
+        ]
+    }
+
+    fn values(&self, header: [&str; 2], values: &Map<String, Value>, out: &mut String) {
+        if values.is_empty() {
+            return;
+        }
+        let row = |(key, value): (&String, &Value)| {
+            vec![text(human::shorten(key, VALUE)), text(human::value(value, VALUE))]
+        };
+        out.push('\n');
+        *out += &table::render(&header, values.iter().map(row).collect(), Long::Wrap, self.terminal);
+    }
+
+    /// How long it took, or takes by now.
+    fn took(&self, run: &Run) -> Option<String> {
+        let end = run.status.end_time.unwrap_or(self.now);
+        run.status.start_time.map(|start| human::duration(end.duration_since(start)))
+    }
+}
+
+/// The colour of a state.
+fn state_color(state: RunState) -> Color {
+    match state {
+        RunState::Completed => Color::Green,
+        RunState::Error => Color::Red,
+        _ => Color::Yellow,
+    }
+}
+
+/// Results in a list's last column; of a failed run, why it failed.
+fn brief(run: &Run) -> String {
+    const WIDTH: usize = 48;
+    if run.state() == RunState::Error
+        && let Some(cause) = &run.status.cause
+    {
+        return human::shorten(&cause.message, WIDTH);
+    }
+    let pair = |(key, value): (&String, &Value)| format!("{key}={}", human::value(value, 16));
+    human::shorten(&run.status.results.iter().take(8).map(pair).collect::<Vec<_>>().join(" "), WIDTH)
+}
+
+fn notes(run: &Run, out: &mut String) {
+    if !run.status.notes.is_empty() {
+        out.push('\n');
+    }
+    for note in &run.status.notes {
+        *out += &format!("note: {}\n", indent(note));
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.trim_end().replace('\n', "\n  ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! The Python program that runs handlers: a package of the standard library only, which a target writes next to what
+//! it starts.
+
+/// The files of the package `runtimes`: name and content.
+pub const FILES: &[(&str, &str)] = &[
+    ("__init__.py", include_str!("../agent/runtimes/__init__.py")),
+    ("artifacts.py", include_str!("../agent/runtimes/artifacts.py")),
+    ("call.py", include_str!("../agent/runtimes/call.py")),
+    ("context.py", include_str!("../agent/runtimes/context.py")),
+    ("convert.py", include_str!("../agent/runtimes/convert.py")),
+    ("data.py", include_str!("../agent/runtimes/data.py")),
+    ("load.py", include_str!("../agent/runtimes/load.py")),
+    ("logger.py", include_str!("../agent/runtimes/logger.py")),
+    ("params.py", include_str!("../agent/runtimes/params.py")),
+    ("report.py", include_str!("../agent/runtimes/report.py")),
+    ("returns.py", include_str!("../agent/runtimes/returns.py")),
+    ("run.py", include_str!("../agent/runtimes/run.py")),
+    ("template.py", include_str!("../agent/runtimes/template.py")),
+    ("values.py", include_str!("../agent/runtimes/values.py")),
+    ("with_mlrun.py", include_str!("../agent/runtimes/with_mlrun.py")),
+];
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_file_is_there() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/agent/runtimes");
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.retain(|name| name.to_string_lossy().ends_with(".py"));
+        names.sort();
+        assert_eq!(
+            names,
+            super::FILES.iter().map(|(name, _)| std::ffi::OsString::from(name)).collect::<Vec<_>>()
+        );
+    }
+}

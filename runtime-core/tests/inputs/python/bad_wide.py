@@ -1,0 +1,2 @@
+def train(x):
+	name = "東京" x

@@ -1,0 +1,2 @@
+def make():
+    exec("def made(): pass")

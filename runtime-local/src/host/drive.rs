@@ -1,0 +1,229 @@
+//! One run on this machine, from its plan to its end: packages, processes in order, deadline, abort, what is left.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use runtime_core::{
+    Error, ErrorKind, Plan, Result, RunState,
+    logs::LogLine,
+    plan::{HostPlan, Isolation, Role, Work},
+    run::Report,
+    target::{Event, Exit, Job, Observation, Part, Phase, StartError},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    Shared, call,
+    environment::{Environment, Progress},
+    group::Group,
+    process::strays,
+    resolve::Resolver,
+    warm,
+};
+
+/// What a run may be told while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Control {
+    /// Stop; kill after this time.
+    Abort(Duration),
+}
+
+/// A run that is being driven.
+pub(crate) struct Drive {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) job: Job,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) control: mpsc::Receiver<Control>,
+}
+
+/// Why a run is being stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Stop {
+    pub(crate) requested: bool,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Drive {
+    /// Drives the run to its end and says how it ended.
+    pub(crate) async fn run(mut self) {
+        let Plan::Host(plan) = &*Arc::clone(&self.job.plan) else {
+            let error = Error::new(ErrorKind::Unsupported, "this plan is not for this machine");
+            return self.finish(start_failed(&error)).await;
+        };
+        let seen = match self.work(plan).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                self.log(&error).await;
+                start_failed(&error)
+            }
+        };
+        if plan.main().is_some_and(|main| !matches!(main.work, Work::Call { .. })) {
+            let key = self.job.key.clone();
+            let _ = tokio::task::spawn_blocking(move || strays::kill(&key)).await;
+        }
+        self.finish(seen).await;
+    }
+
+    async fn finish(self, mut seen: Observation) {
+        seen.ended = true;
+        self.shared.forget(&self.job.key);
+        let _ = self.events.send(Event::Seen(Box::new(seen))).await;
+    }
+
+    async fn work(&mut self, plan: &HostPlan) -> Result<Observation> {
+        let main = plan.main().ok_or_else(|| Error::internal("a plan without a main process"))?;
+        if let Work::Call { handler } = &main.work {
+            return call::run(self, plan, handler).await;
+        }
+        let stopped = || main_part(plan, Phase::Ended(Exit::Stopped));
+        let Some(environment) = self.environment(plan).await? else {
+            return Ok(self.observe(stopped()));
+        };
+        let attempt = self.shared.layout.attempt(&self.job.key, self.job.attempt);
+        std::fs::create_dir_all(&attempt).map_err(|error| Error::io("create", &attempt, error))?;
+        let ports = self.ports(plan, &attempt)?;
+        let has_packages = plan.python.as_ref().is_some_and(|python| !python.requirements.is_empty());
+        let shared = Arc::clone(&self.shared);
+        let job = self.job.clone();
+        let resolver = Resolver {
+            layout: &shared.layout,
+            job: &job,
+            attempt: &attempt,
+            python: environment.as_ref().map(|environment| environment.python.as_path()),
+            environment: environment
+                .as_ref()
+                .filter(|_| has_packages)
+                .map(|environment| environment.dir.as_path()),
+            ports: &ports,
+            secrets: &*shared.secrets,
+        };
+        let warm = matches!(&main.work, Work::Python { isolation, .. } if *isolation != Isolation::Process);
+        let (parts, stop) = if warm && plan.processes.len() == 1 {
+            warm::run(self, plan, main, &resolver).await?
+        } else {
+            Group::new(self, plan, &resolver).run().await?
+        };
+        let mut seen = self.observe(parts);
+        seen.deadline = stop.deadline;
+        seen.report = self.report(&resolver.report_file(main)).await;
+        Ok(seen)
+    }
+
+    /// The Python environment of the plan: built here where it is not there yet. The outer `None`: aborted meanwhile.
+    async fn environment(&mut self, plan: &HostPlan) -> Result<Option<Option<Environment>>> {
+        let Some(wanted) = &plan.python else { return Ok(Some(None)) };
+        if self.is_stopping() && !self.attempt_folder().exists() {
+            return Ok(None);
+        }
+        let shared = Arc::clone(&self.shared);
+        let environments = shared.environments.relative_to(&self.job.base_dir);
+        if let Some(ready) = environments.get(wanted) {
+            return Ok(Some(Some(ready)));
+        }
+        self.seen(main_part(plan, Phase::Waiting("its packages".to_owned()))).await;
+        let (sender, mut progress) = mpsc::unbounded_channel();
+        let build = environments.build(wanted, move |step| {
+            let _ = sender.send(step);
+        });
+        tokio::pin!(build);
+        loop {
+            tokio::select! {
+                biased;
+                Some(step) = progress.recv() => self.progress(step).await,
+                built = &mut build => {
+                    while let Ok(step) = progress.try_recv() {
+                        self.progress(step).await;
+                    }
+                    return Ok(Some(Some(built?)));
+                }
+                Some(Control::Abort(_)) = self.control.recv() => return Ok(None),
+            }
+        }
+    }
+
+    async fn progress(&self, step: Progress) {
+        let event = match step {
+            Progress::Step { what } => Event::Progress(what),
+            Progress::Line(line) => Event::Log(LogLine::system(line)),
+        };
+        let _ = self.events.send(event).await;
+    }
+
+    /// The plan's named ports, chosen once an attempt.
+    fn ports(&self, plan: &HostPlan, attempt: &std::path::Path) -> Result<BTreeMap<String, u16>> {
+        if plan.ports.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        super::ports::choose(&plan.ports, &attempt.join("ports.json"))
+    }
+
+    /// What the code reported, in our own form or, where it used MLRun, in MLRun's.
+    async fn report(&self, path: &std::path::Path) -> Option<Report> {
+        let content = std::fs::read(path).ok()?;
+        match runtime_core::serde_json::from_slice::<Report>(&content) {
+            Ok(report) => {
+                for note in &report.notes {
+                    let _ = self.events.send(Event::Note(note.clone())).await;
+                }
+                Some(report)
+            }
+            Err(error) => {
+                let note = format!("what the code reported cannot be read: {error} ({})", path.display());
+                let _ = self.events.send(Event::Note(note)).await;
+                None
+            }
+        }
+    }
+
+    async fn log(&self, error: &Error) {
+        let _ = self.events.send(Event::Log(LogLine::system(format!("error: {error}")))).await;
+    }
+
+    pub(crate) async fn seen(&self, parts: Vec<Part>) {
+        let _ = self.events.send(Event::Seen(Box::new(self.observe(parts)))).await;
+    }
+
+    fn observe(&self, parts: Vec<Part>) -> Observation {
+        Observation { parts, ..Observation::default() }
+    }
+
+    /// How much of the time limit is left; `None` without one.
+    pub(crate) fn remaining(&self, plan: &HostPlan) -> Option<Duration> {
+        let limit = plan.deadline?;
+        let elapsed = match self.job.run.status.start_time {
+            Some(start) if self.job.resumed => {
+                Timestamp::now().duration_since(start).try_into().unwrap_or(Duration::ZERO)
+            }
+            _ => Duration::ZERO,
+        };
+        Some(limit.saturating_sub(elapsed))
+    }
+
+    /// Whether it was to be stopped before it was taken up: nothing more is started.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.job.run.state() == RunState::Aborting
+    }
+
+    pub(crate) fn attempt_folder(&self) -> PathBuf {
+        self.shared.layout.attempt(&self.job.key, self.job.attempt)
+    }
+}
+
+/// The main process in this phase.
+pub(crate) fn main_part(plan: &HostPlan, phase: Phase) -> Vec<Part> {
+    let name = plan.main().map(|main| main.name.clone()).unwrap_or_default();
+    vec![Part { name, role: Role::Main, phase }]
+}
+
+fn start_failed(error: &Error) -> Observation {
+    let mut message = error.message().to_owned();
+    if let Some(location) = error.location() {
+        message = format!("{location}: {message}");
+    }
+    for (key, value) in error.contexts() {
+        message += &format!("\n  {key}: {value}");
+    }
+    let environment = error.kind() == ErrorKind::Environment;
+    let start_error = StartError { environment, message, help: error.help_text().map(str::to_owned) };
+    Observation { start_error: Some(start_error), ..Observation::default() }
+}

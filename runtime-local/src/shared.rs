@@ -1,0 +1,151 @@
+//! What both kinds of this crate need to describe a run on this machine.
+
+use std::{path::PathBuf, time::Duration};
+
+use runtime_core::{
+    Error, Function, Result, Run,
+    function::SourceCode,
+    plan::{Code, HostPlan, Limits, PythonEnvironment},
+    pod::Quantity,
+    python::Module,
+    run::parse_duration,
+};
+
+/// How long a process may take to end after it was asked to: Kubernetes' default.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The plan without its processes: packages, deadline, notes.
+pub(crate) fn base_plan(function: &Function, run: &Run) -> Result<HostPlan> {
+    let build = &function.spec.build;
+    let mut notes = Vec::new();
+    for (field, set) in [
+        ("spec.image", !function.spec.image.is_empty()),
+        ("spec.build.base_image", !build.base_image.is_empty()),
+        ("spec.build.commands", !build.commands.is_empty()),
+        ("spec.volumes", !function.spec.pod.volumes.is_empty()),
+    ] {
+        if set {
+            notes.push(format!("{field} has no effect on this machine"));
+        }
+    }
+    Ok(HostPlan { deadline: deadline(function, run)?, grace: GRACE, notes, ..HostPlan::default() })
+}
+
+/// The environment for Python code with the function's packages.
+pub(crate) fn python(function: &Function) -> PythonEnvironment {
+    PythonEnvironment { requirements: function.spec.build.requirements.clone(), interpreter: None }
+}
+
+/// How long the run may execute: the run's own threshold before the function's; `-1` is for ever.
+fn deadline(function: &Function, run: &Run) -> Result<Option<Duration>> {
+    const NAME: &str = "executing";
+    let (threshold, field) = match run.spec.state_thresholds.get(NAME) {
+        Some(threshold) => (Some(threshold), "run.spec.state_thresholds.executing"),
+        None => (function.spec.pod.state_thresholds.get(NAME), "spec.state_thresholds.executing"),
+    };
+    threshold.map_or(Ok(None), |text| parse_duration(text).map_err(|error| error.at(field)))
+}
+
+/// `resources.limits` of the main process.
+pub(crate) fn limits(function: &Function) -> Result<Limits> {
+    let limits = function.spec.pod.resources.limits.clone().unwrap_or_default();
+    let amount = |name: &str| {
+        let quantity = limits.get(name).map(|quantity| quantity.0.parse::<Quantity>());
+        quantity.transpose().map_err(|error| error.at(format!("spec.resources.limits.{name}")))
+    };
+    Ok(Limits { memory: amount("memory")?.map(Quantity::units), cpu: amount("cpu")?.map(Quantity::millis) })
+}
+
+/// The code that a function carries, as a plan's code.
+pub(crate) fn source(code: SourceCode) -> Code {
+    Code::Source { name: PathBuf::from(code.name), text: code.text }
+}
+
+/// The handler of this run: the run's own before the function's default.
+pub(crate) fn handler<'a>(function: &'a Function, run: &'a Run) -> Option<&'a str> {
+    [run.spec.handler.as_str(), function.spec.default_handler.as_str()]
+        .into_iter()
+        .find(|handler| !handler.is_empty())
+}
+
+/// Folders of `spec.pythonpath`.
+pub(crate) fn pythonpath(function: &Function) -> Vec<String> {
+    function.spec.pythonpath.split(':').filter(|folder| !folder.is_empty()).map(str::to_owned).collect()
+}
+
+/// Checks that the handler is in the code and takes what the run gives it.
+pub(crate) fn check_python(code: &SourceCode, handler: Option<&str>, run: &Run) -> Result<()> {
+    let module = Module::parse(&code.name, &code.text)?;
+    handler.map_or(Ok(()), |handler| module.check_call(handler, &run.spec.parameters, &run.spec.inputs))
+}
+
+/// Fills `{name}` in an argument with the run's parameter of that name; `{{name}}` stays `{name}`, and braces around
+/// anything else stay as they are.
+pub(crate) fn fill(argument: &str, index: usize, run: &Run) -> Result<String> {
+    let mut filled = String::with_capacity(argument.len());
+    let mut rest = argument;
+    while let Some(start) = rest.find('{') {
+        filled.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let (literal, inner) = match rest.strip_prefix("{{") {
+            Some(inner) => (true, inner),
+            None => (false, &rest[1..]),
+        };
+        let end = inner.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(inner.len());
+        let (name, after) = inner.split_at(end);
+        let closing = if literal { "}}" } else { "}" };
+        match after.strip_prefix(closing) {
+            Some(after) if !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) => {
+                if literal {
+                    filled.push_str(&format!("{{{name}}}"));
+                } else {
+                    filled.push_str(&parameter(name, index, run)?);
+                }
+                rest = after;
+            }
+            _ => {
+                filled.push('{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+fn parameter(name: &str, index: usize, run: &Run) -> Result<String> {
+    use runtime_core::serde_json::Value;
+    match run.spec.parameters.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(value) => Ok(value.to_string()),
+        None => {
+            let given: Vec<_> = run.spec.parameters.keys().map(String::as_str).collect();
+            let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
+            Err(Error::invalid(format!("spec.args[{index}]"), format!("the run has no parameter `{name}`"))
+                .help(format!(
+                    "parameters given: {given}; write {{{{{name}}}}} for the text {{{name}}} itself"
+                )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_filled_in_and_other_braces_stay() {
+        let mut run = Run::default();
+        run.spec.parameters.insert("n".into(), 3.into());
+        run.spec.parameters.insert("name".into(), "x y".into());
+        let filled = |text: &str| fill(text, 0, &run).unwrap();
+        assert_eq!(filled("--n={n} {name}{n}"), "--n=3 x y3");
+        assert_eq!(
+            filled(r#"{"a": {"b": {n}}} {{n}} {print $1} {0} {"#),
+            r#"{"a": {"b": 3}} {n} {print $1} {0} {"#
+        );
+        let error = fill("{m}", 2, &run).unwrap_err();
+        assert_eq!(error.location(), Some("spec.args[2]"));
+        assert!(error.help_text().unwrap().contains("n, name"), "{error}");
+    }
+}

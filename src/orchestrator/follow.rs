@@ -1,0 +1,223 @@
+//! Following one run from its record to its end: what the target sees is reduced, written, and only then said.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use runtime_core::{
+    Error, ErrorKind, Result, Run, RunState, Runtime, Target,
+    run::{Cause, Reason, Verdict},
+    store::RunRecord,
+    target::{Event, Job},
+};
+use tokio::sync::{mpsc, watch};
+
+use super::{Inner, log::LogWriter, reduce};
+
+/// How many events are taken at once.
+const BATCH: usize = 256;
+
+/// How long a store that fails is asked again before the run is left to the next orchestrator.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What can be seen of a followed run at any moment.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    /// The run as it is recorded.
+    pub(super) run: Arc<Run>,
+    /// What long work is doing.
+    pub(super) progress: Option<String>,
+    /// How much of the log is written.
+    pub(super) log_length: u64,
+    /// The target has said something: it is attached, or it ended.
+    pub(super) settled: bool,
+    /// It is not followed any more; where that is not because it ended, why.
+    pub(super) over: Option<Result<(), String>>,
+}
+
+/// A run while it is followed.
+pub(super) struct Follow {
+    pub(super) inner: Arc<Inner>,
+    pub(super) record: RunRecord,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) log: LogWriter,
+    pub(super) live: watch::Sender<Live>,
+    /// Requests to stop, with the grace to give.
+    pub(super) aborts: mpsc::Receiver<Duration>,
+    pub(super) started: Timestamp,
+}
+
+impl Follow {
+    /// Follows the run to its end.
+    pub(super) async fn run(mut self, job: Job) {
+        let key = job.key.clone();
+        let outcome = self.follow(job).await;
+        if outcome.is_ok()
+            && let Err(error) = self.target.release(&key).await
+        {
+            tracing::warn!(%key, %error, "what an ended run left could not be removed");
+        }
+        if let Err(error) = &outcome {
+            tracing::error!(%key, %error, "a run is not followed any more");
+        }
+        let over = outcome.map_err(|error| error.to_string());
+        self.live.send_modify(|live| {
+            live.over = Some(over);
+            live.settled = true;
+        });
+        self.inner.forget(&key);
+    }
+
+    async fn follow(&mut self, mut job: Job) -> Result<()> {
+        job.log_position = self.log.position.clone();
+        let grace = grace(&job);
+        let key = job.key.clone();
+        let mut events = match self.target.apply(job).await {
+            Ok(events) => events,
+            Err(error) => return self.end(not_started(&error)).await,
+        };
+        if self.record.run.state() == RunState::Aborting {
+            self.target.abort(&key, grace).await?;
+        }
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some(grace) = self.aborts.recv() => {
+                    self.change(|run, now| run.transition(RunState::Aborting, now)).await?;
+                    self.target.abort(&key, grace).await?;
+                }
+                count = events.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        break;
+                    }
+                    self.take(&mut batch).await?;
+                }
+            }
+        }
+        if self.record.run.state().is_terminal() {
+            return Ok(());
+        }
+        self.end(lost()).await
+    }
+
+    /// Takes a batch of events: all lines are kept, the last observation counts.
+    async fn take(&mut self, batch: &mut Vec<Event>) -> Result<()> {
+        let (mut verdict, mut progress, mut notes) = (None, None, Vec::new());
+        for event in batch.drain(..) {
+            match event {
+                Event::Log(line) => self.log.push(&line),
+                Event::Seen(seen) => verdict = Some(self.runtime.observe(&seen)),
+                Event::Progress(what) => progress = Some(what),
+                Event::Note(note) => notes.push(note),
+            }
+        }
+        self.log.flush()?;
+        if verdict.is_some() || !notes.is_empty() {
+            let started = self.started;
+            self.change(|run, now| {
+                let mut changed = false;
+                for note in &notes {
+                    changed |= reduce::add_note(run, note);
+                }
+                if let Some(verdict) = &verdict {
+                    changed |= reduce::reduce(run, verdict, started, now);
+                }
+                Ok(changed)
+            })
+            .await?;
+        }
+        let length = self.log.length;
+        let waiting = verdict.as_ref().and_then(|verdict| verdict.waiting.as_ref()).map(|what| format!("waiting for {what}"));
+        self.live.send_modify(|live| {
+            live.log_length = length;
+            live.settled |= verdict.is_some();
+            if let Some(what) = progress.or(waiting) {
+                live.progress = Some(what);
+            } else if verdict.is_some() {
+                live.progress = None;
+            }
+        });
+        Ok(())
+    }
+
+    async fn end(&mut self, verdict: Verdict) -> Result<()> {
+        let started = self.started;
+        self.change(|run, now| Ok(reduce::reduce(run, &verdict, started, now))).await
+    }
+
+    /// Changes the run, writes it, and only then shows it. Where somebody else changed it meanwhile, the change is made
+    /// again on what they wrote.
+    async fn change(&mut self, change: impl Fn(&mut Run, Timestamp) -> Result<bool>) -> Result<()> {
+        let begin = Instant::now();
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let mut next = self.record.clone();
+            match change(&mut next.run, Timestamp::now()) {
+                Ok(true) => {}
+                // Nothing to change, or it may not be any more.
+                Ok(false) | Err(_) => return Ok(()),
+            }
+            if next.run.state().is_terminal() {
+                next.owner = String::new();
+            }
+            match self.inner.store.update_run(&next).await {
+                Ok(revision) => {
+                    next.revision = revision;
+                    self.record = next;
+                    let run = Arc::new(self.record.run.clone());
+                    self.live.send_modify(|live| live.run = run);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Conflict => self.reread().await?,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+                Err(error) if begin.elapsed() > STORE_PATIENCE => return Err(error),
+                Err(error) => {
+                    tracing::warn!(run = %self.record.run.key(), %error, "the store does not take a change; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    async fn reread(&mut self) -> Result<()> {
+        let key = self.record.run.key();
+        let record = self.inner.store.get_run(&key).await?;
+        let record =
+            record.ok_or_else(|| Error::not_found(format!("run {key} was deleted while it was followed")))?;
+        if record.owner != self.inner.owner.id() && !record.run.state().is_terminal() {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("run {key} is followed by somebody else now"),
+            ));
+        }
+        self.record = record;
+        Ok(())
+    }
+}
+
+/// How long processes of this job may take to end.
+pub(super) fn grace(job: &Job) -> Duration {
+    match &*job.plan {
+        runtime_core::Plan::Host(plan) => plan.grace,
+        _ => Duration::from_secs(30),
+    }
+}
+
+fn lost() -> Verdict {
+    let cause = Cause::new(Reason::Lost, "the target stopped reporting");
+    Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() }
+}
+
+fn not_started(error: &Error) -> Verdict {
+    let mut cause = Cause::new(Reason::StartFailed, error.message());
+    if let Some(location) = error.location() {
+        cause.message = format!("{location}: {}", cause.message);
+    }
+    cause.help = error.help_text().map(str::to_owned);
+    Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() }
+}

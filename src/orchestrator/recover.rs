@@ -1,0 +1,155 @@
+//! After a crash: every run that nobody follows any more is taken up, and told the truth about.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use runtime_core::{
+    Error, ErrorKind, Function, Result, RunState, Target,
+    run::{Cause, Reason, RunKey, Verdict},
+    store::{RunFilter, RunRecord, Version},
+};
+
+use super::{Inner, log::LogWriter, reduce};
+
+impl Inner {
+    /// Runs that have not ended and that no living orchestrator follows.
+    pub(super) async fn orphans(&self) -> Result<Vec<RunRecord>> {
+        let mut active = self.store.list_runs(&RunFilter::active()).await?;
+        active.retain(|record| !self.owner.is_alive(&record.owner));
+        Ok(active)
+    }
+
+    /// Frees what ended runs left behind where an orchestrator died before it could; its file says that there was one.
+    pub(super) async fn sweep(&self) -> Result<()> {
+        let dead = self.owner.dead();
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let runs = self.home.join("runs");
+        let entries = std::fs::read_dir(&runs).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.path().join("0").is_dir()) {
+            let Some(key) = entry.file_name().to_str().map(key_of) else { continue };
+            // One without a record may be in another store.
+            let Some(record) = self.store.get_run(&key).await? else { continue };
+            if record.run.state().is_terminal()
+                && let Some(target) = self.targets.get(record.target.as_str())
+            {
+                target.release(&key).await?;
+            }
+        }
+        for path in dead {
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
+
+    /// Takes up all orphans; returns those that are followed here from now on, each attached or ended.
+    pub(super) async fn recover(self: &Arc<Self>) -> Result<Vec<RunKey>> {
+        let mut followed = Vec::new();
+        for record in self.orphans().await? {
+            let key = record.run.key();
+            match self.take_up(record).await {
+                Ok(true) => followed.push(key),
+                Ok(false) => {}
+                Err(error) => tracing::error!(%key, %error, "a run could not be taken up"),
+            }
+        }
+        for key in &followed {
+            if let Some(mut live) = self.live(key) {
+                // It ends at once where the follower is gone already.
+                let _ = live.wait_for(|live| live.settled).await;
+            }
+        }
+        Ok(followed)
+    }
+
+    /// Claims an orphan, if nobody else does first, and follows it. What this program cannot run is left to one that
+    /// can: it may well go on.
+    async fn take_up(self: &Arc<Self>, mut record: RunRecord) -> Result<bool> {
+        let function = self.function_of(&record).await;
+        if let Ok(function) = &function {
+            self.registry.get(&function.kind)?;
+        }
+        self.target_of(&record)?;
+        record.owner = self.owner.id().to_owned();
+        match self.store.update_run(&record).await {
+            Ok(revision) => record.revision = revision,
+            // Somebody else was faster.
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        let key = record.run.key();
+        tracing::info!(%key, state = %record.run.state(), "taking up a run that nobody follows");
+        match function.and_then(|function| self.resume(&function, &record)) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                self.give_up(record, &error).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn resume(self: &Arc<Self>, function: &Function, record: &RunRecord) -> Result<()> {
+        let runtime = Arc::clone(self.registry.get(&function.kind)?);
+        let plan = runtime.plan(function, &record.run)?;
+        let target = self.target_of(record)?;
+        let mut job = self.job(&record.run, plan, record.attempt, true);
+        job.resumed = true;
+        let log = LogWriter::resume(self.log_path(&record.run.key()))?;
+        let started = record.run.status.start_time.unwrap_or_else(Timestamp::now);
+        self.follow(record.clone(), runtime, target, log, job, started);
+        Ok(())
+    }
+
+    fn target_of(&self, record: &RunRecord) -> Result<Arc<dyn Target>> {
+        self.targets.get(record.target.as_str()).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("this program has no target `{}`", record.target))
+        })
+    }
+
+    /// The exact function that the run was recorded with.
+    async fn function_of(&self, record: &RunRecord) -> Result<Function> {
+        let uri = &record.run.spec.function;
+        let gone = || Error::not_found(format!("the function {uri} is not in the store any more"));
+        let (path, hash) = uri.rsplit_once('@').ok_or_else(gone)?;
+        let (project, name) = path.split_once('/').ok_or_else(gone)?;
+        let found = self.store.get_function(project, name, &Version::Hash(hash.to_owned())).await?;
+        found.map(|found| found.function).ok_or_else(gone)
+    }
+
+    /// Ends a run that cannot be taken up, saying why.
+    async fn give_up(&self, mut record: RunRecord, why: &Error) -> Result<()> {
+        let mut cause = Cause::new(
+            Reason::Lost,
+            format!("its orchestrator died, and it could not be taken up: {}", why.message()),
+        );
+        cause.help = why.help_text().map(str::to_owned);
+        let verdict = Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() };
+        let now = Timestamp::now();
+        reduce::reduce(&mut record.run, &verdict, now, now);
+        record.owner = String::new();
+        self.store.update_run(&record).await.map(drop)
+    }
+}
+
+/// The run to which a folder in `runs` belongs.
+fn key_of(name: &str) -> RunKey {
+    match name.split_once('-').and_then(|(uid, iteration)| Some((uid, iteration.parse().ok()?))) {
+        Some((uid, iteration)) => RunKey { uid: uid.to_owned(), iteration },
+        None => RunKey::new(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_names_its_run() {
+        for key in [RunKey::new("ab12"), RunKey { uid: "ab12".to_owned(), iteration: 7 }] {
+            assert_eq!(key_of(&key.to_string()), key);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a caller asks: which function, with what.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use runtime_core::{
+    Error, Function, Result,
+    run::RunSpec,
+    serde_json::{Map, Value},
+};
+
+/// A run that is asked for: a function, and what this run of it is given.
+///
+/// ```
+/// use runtimes::{Function, Request};
+/// let request = Request::new(Function::new("handler", "square")).handler("square").parameter("n", 3);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The function.
+    pub function: Function,
+    /// The folder against which relative paths are read; empty: the current one.
+    pub base_dir: PathBuf,
+    /// The folder in which it runs, where the function names none; empty: `base_dir`.
+    pub work_dir: PathBuf,
+    /// The run's name; empty: `FUNCTION-HANDLER`.
+    pub name: String,
+    /// The project; empty: the function's, or `default`.
+    pub project: String,
+    /// Labels by which the run is found.
+    pub labels: BTreeMap<String, String>,
+    /// Handler, parameters, inputs, returns and the like; `function` is filled in.
+    pub spec: RunSpec,
+    /// The function's tag, moved to this version; empty: `latest` alone.
+    pub tag: String,
+    /// Whether the run may outlive the orchestrator that started it.
+    pub detached: bool,
+}
+
+impl Request {
+    /// A run of this function.
+    pub fn new(function: Function) -> Self {
+        Self { function, ..Self::default() }
+    }
+
+    /// A run of the function in this file: a `function.yaml`, a `.py` or a `.sh`. Relative paths are read against
+    /// the file's folder; a `.py` or `.sh` runs in the current folder, as it does by hand.
+    ///
+    /// # Errors
+    /// When there is no such file, or it is no function.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let (function, program) = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("py" | "sh") => (Function::from_code(path, None)?, true),
+            _ => (Function::from_file(path)?, false),
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let base_dir = std::path::absolute(folder).map_err(|error| Error::io("read", folder, error))?;
+        let work_dir = if program { current_dir()? } else { base_dir.clone() };
+        Ok(Self { function, base_dir, work_dir, ..Self::default() })
+    }
+
+    /// Sets the handler.
+    #[must_use]
+    pub fn handler(mut self, handler: impl Into<String>) -> Self {
+        self.spec.handler = handler.into();
+        self
+    }
+
+    /// Sets a parameter.
+    #[must_use]
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.spec.parameters.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets all parameters.
+    #[must_use]
+    pub fn parameters(mut self, parameters: Map<String, Value>) -> Self {
+        self.spec.parameters = parameters;
+        self
+    }
+
+    /// Sets where an input is.
+    #[must_use]
+    pub fn input(mut self, name: impl Into<String>, path: impl Into<String>) -> Self {
+        self.spec.inputs.insert(name.into(), path.into());
+        self
+    }
+
+    /// Adds a name (`"accuracy"`, `"data:dataset"`) for the next return value.
+    #[must_use]
+    pub fn returns(mut self, name: impl Into<String>) -> Self {
+        self.spec.returns.push(Value::String(name.into()));
+        self
+    }
+
+    /// Sets a label.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the run's name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the project.
+    #[must_use]
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = project.into();
+        self
+    }
+
+    /// Sets how long the run may take.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.spec.state_thresholds.insert("executing".to_owned(), format!("{}ms", limit.as_millis()));
+        self
+    }
+}
+
+impl From<Function> for Request {
+    fn from(function: Function) -> Self {
+        Self::new(function)
+    }
+}
+
+/// The current folder.
+pub(crate) fn current_dir() -> Result<PathBuf> {
+    std::env::current_dir().map_err(|error| Error::io("read the current folder", ".", error))
+}

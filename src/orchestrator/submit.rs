@@ -1,0 +1,258 @@
+//! From a request to a recorded run: everything that can be known to be wrong is said here, before anything is
+//! recorded or started.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use runtime_core::{
+    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, labels, logs::LogPosition, naming,
+    run::RunKey, store::RunRecord, target::Job,
+};
+
+use super::{Inner, Request, request::current_dir};
+
+/// The project of functions and runs that name none.
+pub(super) const DEFAULT_PROJECT: &str = "default";
+
+/// Files with these endings are code, which a function carries along.
+const CODE: [&str; 2] = ["py", "sh"];
+
+/// The longest code that a function carries.
+const MAX_CODE: u64 = 16 * 1024 * 1024;
+
+/// A run that was checked and can be recorded.
+pub(super) struct Prepared {
+    pub(super) function: Function,
+    pub(super) tag: String,
+    pub(super) record: RunRecord,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) job: Job,
+}
+
+impl Inner {
+    /// Checks a request from end to end; nothing is written or started. Errors name file and line where the function
+    /// was read from a file.
+    pub(super) async fn prepare(&self, request: Request) -> Result<Prepared> {
+        let function = request.function.clone();
+        self.check(request).await.map_err(|error| function.locate(error))
+    }
+
+    async fn check(&self, request: Request) -> Result<Prepared> {
+        let Request { mut function, base_dir, work_dir, tag, detached, .. } = request.clone();
+        let runtime = Arc::clone(self.registry.get(&function.kind)?);
+        let notes = function.check_fields(runtime.fields())?;
+        let base_dir = absolute(&base_dir)?;
+        let work_dir = if work_dir.as_os_str().is_empty() { base_dir.clone() } else { absolute(&work_dir)? };
+        name_function(&mut function, &request);
+        embed_code(&mut function, &base_dir)?;
+        function.validate()?;
+        function.metadata.hash = function.hash();
+
+        let mut run = new_run(&function, request, &base_dir, &work_dir)?;
+        check_inputs(&run, &base_dir)?;
+        runtime.validate(&function, &run)?;
+        let plan = runtime.plan(&function, &run)?;
+        let target = self.target_for(&*runtime, &plan)?;
+        let job = self.job(&run, plan, 0, detached);
+        for note in notes.into_iter().chain(target.check(&job).await?) {
+            super::reduce::add_note(&mut run, &note);
+        }
+        if detached && !runtime.capability().survives {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("a run of the kind `{}` ends with the program that started it", runtime.kind()),
+            )
+            .help("run it without `--detach`, or from a program that stays"));
+        }
+        let job = Job { run: Arc::new(run.clone()), ..job };
+        let record = RunRecord {
+            run,
+            revision: 0,
+            owner: self.owner.id().to_owned(),
+            target: target.name().to_owned(),
+            attempt: 0,
+        };
+        Ok(Prepared { function, tag, record, runtime, target, job })
+    }
+
+    /// Writes the function, where it is new, and the run.
+    pub(super) async fn record(&self, prepared: &mut Prepared) -> Result<()> {
+        let Prepared { function, tag, record, .. } = prepared;
+        let name = (function.metadata.project.clone(), function.metadata.name.clone());
+        let known = tag.is_empty() && self.known(&name).as_deref() == Some(function.metadata.hash.as_str());
+        if !known {
+            let tag = Some(tag.as_str()).filter(|tag| !tag.is_empty());
+            self.store.put_function(function, tag).await?;
+            self.remember(name, function.metadata.hash.clone());
+        }
+        self.store.create_run(record).await?;
+        record.revision = 1;
+        Ok(())
+    }
+
+    /// The job of a run, as a target takes it.
+    pub(super) fn job(&self, run: &Run, plan: Plan, attempt: u32, detached: bool) -> Job {
+        let folder = |label: &str| run.metadata.annotations.get(label).map(PathBuf::from).unwrap_or_default();
+        Job {
+            key: run.key(),
+            attempt,
+            run: Arc::new(run.clone()),
+            plan: Arc::new(plan),
+            base_dir: folder(labels::BASE_DIR),
+            work_dir: folder(labels::WORK_DIR),
+            artifact_path: self.artifact_path(run),
+            log_position: LogPosition::default(),
+            resumed: false,
+            detached,
+        }
+    }
+
+    /// Where the artifacts of a run go: what was asked, with its placeholders filled, or a folder in the home.
+    fn artifact_path(&self, run: &Run) -> String {
+        if run.spec.output_path.is_empty() {
+            return self.default_artifacts(run).display().to_string();
+        }
+        let RunKey { uid, .. } = run.key();
+        let filled = run
+            .spec
+            .output_path
+            .replace("{{run.uid}}", &uid)
+            .replace("{{project}}", &run.metadata.project)
+            .replace("{{run.project}}", &run.metadata.project);
+        if filled.contains("://") {
+            return filled;
+        }
+        let base = run.metadata.annotations.get(labels::WORK_DIR).map(PathBuf::from).unwrap_or_default();
+        base.join(filled).display().to_string()
+    }
+
+    /// The folder for artifacts of a run that names none.
+    pub(super) fn default_artifacts(&self, run: &Run) -> PathBuf {
+        self.home.join("artifacts").join(&run.metadata.project).join(run.key().to_string())
+    }
+
+    fn target_for(&self, runtime: &dyn Runtime, plan: &Plan) -> Result<Arc<dyn Target>> {
+        let wanted = match plan {
+            Plan::Host(_) => "host",
+            _ => "",
+        };
+        self.targets.get(wanted).cloned().ok_or_else(|| {
+            let known: Vec<_> = self.targets.keys().copied().collect();
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("there is no target here for the kind `{}`", runtime.kind()),
+            )
+            .help(format!("targets of this orchestrator: {}", known.join(", ")))
+        })
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    Ok(current_dir()?.join(path))
+}
+
+fn name_function(function: &mut Function, request: &Request) {
+    let metadata = &mut function.metadata;
+    if !request.project.is_empty() {
+        metadata.project.clone_from(&request.project);
+    } else if metadata.project.is_empty() {
+        metadata.project = DEFAULT_PROJECT.to_owned();
+    }
+    if metadata.name.is_empty() {
+        let from = [
+            function.spec.command.as_str(),
+            request.spec.handler.as_str(),
+            function.spec.default_handler.as_str(),
+        ];
+        let stem =
+            |text: &str| Path::new(text).file_stem().and_then(|stem| stem.to_str()).map(naming::normalize);
+        metadata.name = from
+            .into_iter()
+            .filter_map(stem)
+            .find(|name| !name.is_empty())
+            .unwrap_or_else(|| "function".to_owned());
+    }
+}
+
+/// Takes the code of `spec.command` into the function, so that what is stored is all that is needed.
+fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
+    let command = function.spec.command.clone();
+    let extension = Path::new(&command).extension().and_then(|extension| extension.to_str());
+    let is_code = extension.is_some_and(|extension| CODE.contains(&extension));
+    if function.spec.mode == "pass" || !is_code || function.code()?.is_some() {
+        return Ok(());
+    }
+    let path = base_dir.join(&command);
+    let fail = |error: std::io::Error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let error = Error::io("read", &path, error).at("spec.command");
+        if missing { error.help("paths are read against the folder of the function's file") } else { error }
+    };
+    let length = std::fs::metadata(&path).map_err(fail)?.len();
+    if length > MAX_CODE {
+        return Err(Error::invalid(
+            "spec.command",
+            format!("{} is too large for code: {length} bytes", path.display()),
+        ));
+    }
+    let content = std::fs::read(&path).map_err(fail)?;
+    let text = String::from_utf8(content).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::invalid("spec.command", format!("{} is not UTF-8 text (byte {at})", path.display()))
+    })?;
+    *function = std::mem::take(function).embed_code(&command, &text);
+    Ok(())
+}
+
+fn new_run(function: &Function, request: Request, base_dir: &Path, work_dir: &Path) -> Result<Run> {
+    let handler =
+        [&request.spec.handler, &function.spec.default_handler].into_iter().find(|name| !name.is_empty());
+    let mut run = Run { spec: request.spec.clone(), ..Run::default() };
+    run.spec.function = function.uri();
+    let metadata = &mut run.metadata;
+    metadata.uid = uuid::Uuid::new_v4().simple().to_string();
+    metadata.project.clone_from(&function.metadata.project);
+    metadata.name = if request.name.is_empty() {
+        naming::run_name(&function.metadata.name, handler.map_or("", String::as_str))
+    } else {
+        naming::check("name", &request.name)?;
+        request.name
+    };
+    metadata.labels = request.labels;
+    metadata.labels.insert("kind".to_owned(), function.kind.clone());
+    if let Ok(user) = std::env::var("USER")
+        && !user.is_empty()
+    {
+        metadata.labels.entry("owner".to_owned()).or_insert(user);
+    }
+    metadata.annotations.insert(labels::BASE_DIR.to_owned(), base_dir.display().to_string());
+    metadata.annotations.insert(labels::WORK_DIR.to_owned(), work_dir.display().to_string());
+    run.status.last_update = Some(Timestamp::now());
+    Ok(run)
+}
+
+/// An input that is a file of this machine must be there.
+fn check_inputs(run: &Run, base_dir: &Path) -> Result<()> {
+    let folder = if run.spec.input_path.is_empty() {
+        base_dir.to_owned()
+    } else {
+        base_dir.join(&run.spec.input_path)
+    };
+    for (name, place) in &run.spec.inputs {
+        let path = match place.split_once("://") {
+            Some(("file", path)) => PathBuf::from(path),
+            Some(_) => continue,
+            None => folder.join(place),
+        };
+        if !path.exists() {
+            return Err(Error::not_found(format!("there is no file {}", path.display()))
+                .at(format!("inputs.{name}"))
+                .help("relative paths are read against the function's folder"));
+        }
+    }
+    Ok(())
+}

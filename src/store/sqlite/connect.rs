@@ -1,0 +1,180 @@
+//! Opening: one durable connection that writes, a few that read, and tables of the right version.
+
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use runtime_core::{Error, ErrorKind, Result};
+use sqlx::{
+    Connection, SqlSafeStr, SqliteConnection, SqlitePool,
+    migrate::{Migration, MigrationType, Migrator},
+    query, query_scalar,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::error::{from_migrate, from_sqlx, is_busy, not_a_store};
+
+/// "RUNT", as the first migration writes it.
+const APPLICATION_ID: i64 = 0x5255_4e54;
+
+/// How long SQLite itself waits for another process.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// After so long, a lock that another process holds is an error.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many lists and look-ups run at the same time.
+const READERS: u32 = 4;
+
+/// The schema, oldest first: (version, name, SQL). A version that was released is never changed.
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "functions and runs", include_str!("migrations/0001_functions_and_runs.sql"))];
+
+/// Opens the file for writing: creates it where there is none, and brings its tables up to date.
+pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {
+    let failed = |error| from_sqlx(path, "store.open", error);
+    prepare_folder(path)?;
+    let options = options(path).create_if_missing(true).row_buffer_size(super::writer::MAX_BATCH);
+    let mut connection =
+        patient(async || SqliteConnection::connect_with(&options).await).await.map_err(failed)?;
+    // Before anything is changed: is it ours to change?
+    check_owner(&mut connection, path).await?;
+    // Entering WAL needs the file for itself for a moment, and SQLite does not wait for that on its own.
+    patient(async || query_scalar::<_, String>("PRAGMA journal_mode = WAL").fetch_one(&mut connection).await)
+        .await
+        .map_err(failed)?;
+    migrate(&mut connection, path).await?;
+    Ok(connection)
+}
+
+/// Connections that read. They see what was committed when they ask, and never wait for the writer.
+pub(super) fn readers(path: &Path) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .test_before_acquire(false)
+        .connect_lazy_with(options(path).pragma("query_only", "ON"))
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        // FULL in WAL mode: the log is on the disk before a commit returns, also on disks that lie a little (macOS).
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("fullfsync", "ON")
+        .pragma("checkpoint_fullfsync", "ON")
+        // The log is copied into the file every 16 MiB, and does not keep more on the disk after a peak.
+        .pragma("wal_autocheckpoint", "4096")
+        .pragma("journal_size_limit", "67108864")
+        .pragma("trusted_schema", "OFF")
+}
+
+fn prepare_folder(path: &Path) -> Result<()> {
+    let create = |folder: &Path| {
+        fs::create_dir_all(folder)
+            .map_err(|error| Error::io("create the folder", folder, error).operation("store.open"))
+    };
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => create(folder)?,
+        _ => {}
+    }
+    match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => Err(not_a_store(path, "it is not a file").operation("store.open")),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("open", path, error).operation("store.open"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn check_owner(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let failed = |error| from_sqlx(path, "store.open", error);
+    let id: i64 = query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(failed)?;
+    if id == APPLICATION_ID {
+        return Ok(());
+    }
+    let tables: i64 = query_scalar("SELECT count(*) FROM sqlite_master")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    // Another process may have written the first tables between the two questions.
+    let id: i64 = query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(failed)?;
+    if tables == 0 || id == APPLICATION_ID {
+        return Ok(());
+    }
+    Err(not_a_store(path, "it is a SQLite database of another program").operation("store.open"))
+}
+
+/// Brings the tables up to date, in one transaction that only one process at a time can be in.
+async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let failed = |error| from_sqlx(path, "store.open", error);
+    let newest = MIGRATIONS.last().map_or(0, |(version, _, _)| *version);
+    match applied(connection).await.map_err(failed)? {
+        Some(version) if version == newest => return Ok(()),
+        Some(version) if version > newest => return Err(newer(path, version, newest)),
+        _ => {}
+    }
+    patient(async || query("BEGIN IMMEDIATE").execute(&mut *connection).await.map(drop))
+        .await
+        .map_err(failed)?;
+    let done = migrate_locked(connection, path, newest).await;
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = query(end).execute(&mut *connection).await.map_err(failed);
+    done.and(ended.map(drop))
+}
+
+async fn migrate_locked(connection: &mut SqliteConnection, path: &Path, newest: i64) -> Result<()> {
+    // Somebody else may have done it while this process waited.
+    let at = applied(connection).await.map_err(|error| from_sqlx(path, "store.open", error))?;
+    if let Some(version) = at.filter(|version| *version > newest) {
+        return Err(newer(path, version, newest));
+    }
+    let migrations = MIGRATIONS
+        .iter()
+        .map(|(version, name, sql)| {
+            Migration::new(*version, (*name).into(), MigrationType::Simple, (*sql).into_sql_str(), true)
+        })
+        .collect();
+    let migrator = Migrator::with_migrations(migrations);
+    migrator.run(connection).await.map_err(|error| from_migrate(path, error))
+}
+
+/// The version of the file's tables; `None` for a new file.
+async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
+    let known: i64 = query_scalar("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
+        .fetch_one(&mut *connection)
+        .await?;
+    if known == 0 {
+        return Ok(None);
+    }
+    query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(&mut *connection).await
+}
+
+fn newer(path: &Path, found: i64, known: i64) -> Error {
+    let message = format!(
+        "{} was written by a newer version of this program: its tables have version {found}, this one knows {known}",
+        path.display()
+    );
+    Error::new(ErrorKind::Unsupported, message)
+        .help("use the newer version, or open another home")
+        .operation("store.open")
+}
+
+/// Does it again while another process is in the way.
+async fn patient<T>(mut attempt: impl AsyncFnMut() -> sqlx::Result<T>) -> sqlx::Result<T> {
+    let started = Instant::now();
+    loop {
+        match attempt().await {
+            Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => pause().await,
+            result => return result,
+        }
+    }
+}
+
+/// A moment for the process that holds the lock.
+pub(super) async fn pause() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}

@@ -1,0 +1,237 @@
+//! The statements that write, each for one or for many at once.
+//!
+//! A round trip to SQLite's thread costs more than a row, so many runs go in one statement. There is one statement for
+//! each power of two: rows that are missing are NULL, and a row without a uid is none.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use runtime_core::{
+    Error, Function, RunState,
+    run::RunKey,
+    store::{function_of, refusal},
+};
+use sqlx::{
+    Arguments, AssertSqlSafe, Row, SqliteConnection,
+    error::BoxDynError,
+    query, query_as, query_with,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+
+use super::row::RunRow;
+
+/// The most rows of one statement.
+pub(super) const MAX_ROWS: usize = 64;
+
+/// The columns of a run, in the order in which they are bound.
+const COLUMNS: &str = "uid, iteration, revision, project, name, function, function_uri, state, terminal, owner, \
+                       target, attempt, created, started, ended, labels, body";
+const COLUMN_COUNT: usize = 17;
+
+/// The statements of all sizes, made once: one for each power of two up to [`MAX_ROWS`].
+pub(super) struct Statements {
+    create: Vec<Arc<str>>,
+    update: Vec<Arc<str>>,
+}
+
+impl Statements {
+    pub(super) fn new() -> Self {
+        let sizes = || (0..=MAX_ROWS.ilog2()).map(|power| 1 << power);
+        Self {
+            create: sizes()
+                .map(|rows| {
+                    format!(
+                        "WITH n ({COLUMNS}) AS ({}) \
+                         INSERT INTO runs ({COLUMNS}, updated) SELECT {COLUMNS}, created FROM n \
+                         WHERE uid IS NOT NULL ON CONFLICT (uid, iteration) DO NOTHING \
+                         RETURNING uid, iteration",
+                        values(rows)
+                    )
+                    .into()
+                })
+                .collect(),
+            update: sizes()
+                .map(|rows| {
+                    format!(
+                        "WITH n ({COLUMNS}) AS ({}) \
+                         UPDATE runs SET revision = n.revision, project = n.project, name = n.name, \
+                         function = n.function, function_uri = n.function_uri, state = n.state, \
+                         terminal = n.terminal, owner = n.owner, target = n.target, attempt = n.attempt, \
+                         updated = n.created, started = n.started, ended = n.ended, labels = n.labels, \
+                         body = n.body \
+                         FROM n WHERE runs.uid = n.uid AND runs.iteration = n.iteration \
+                         AND runs.revision = n.revision - 1 AND NOT runs.terminal \
+                         RETURNING runs.uid, runs.iteration",
+                        values(rows)
+                    )
+                    .into()
+                })
+                .collect(),
+        }
+    }
+
+    /// Creates these runs; gives the keys of those that were not there.
+    pub(super) async fn create(
+        &self,
+        on: &mut SqliteConnection,
+        rows: &[&RunRow],
+    ) -> sqlx::Result<Vec<RunKey>> {
+        write_rows(on, &self.create, rows).await
+    }
+
+    /// Changes these runs; gives the keys of those that had the revision before, and had not ended.
+    pub(super) async fn update(
+        &self,
+        on: &mut SqliteConnection,
+        rows: &[&RunRow],
+    ) -> sqlx::Result<Vec<RunKey>> {
+        write_rows(on, &self.update, rows).await
+    }
+}
+
+/// `VALUES (?,...),(?,...)`.
+fn values(rows: usize) -> String {
+    let row = format!("({})", vec!["?"; COLUMN_COUNT].join(","));
+    format!("VALUES {}", vec![row; rows].join(","))
+}
+
+async fn write_rows(
+    on: &mut SqliteConnection,
+    sized: &[Arc<str>],
+    rows: &[&RunRow],
+) -> sqlx::Result<Vec<RunKey>> {
+    let power = rows.len().next_power_of_two().ilog2() as usize;
+    let sql =
+        sized.get(power).ok_or_else(|| sqlx::Error::Protocol(format!("{} rows at once", rows.len())))?;
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(rows.len() * COLUMN_COUNT, 0);
+    for row in rows {
+        bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
+    }
+    let done = query_with(AssertSqlSafe(Arc::clone(sql)), arguments).fetch_all(on).await?;
+    done.iter().map(key).collect()
+}
+
+fn key(row: &SqliteRow) -> sqlx::Result<RunKey> {
+    Ok(RunKey { uid: row.try_get(0)?, iteration: row.try_get(1)? })
+}
+
+fn bind(arguments: &mut SqliteArguments, row: &RunRow) -> Result<(), BoxDynError> {
+    arguments.add(row.key.uid.as_str())?;
+    arguments.add(row.key.iteration)?;
+    arguments.add(row.revision)?;
+    arguments.add(row.project.as_str())?;
+    arguments.add(row.name.as_str())?;
+    arguments.add(row.function.as_str())?;
+    arguments.add(row.function_uri.as_str())?;
+    arguments.add(row.state)?;
+    arguments.add(row.terminal)?;
+    arguments.add(row.owner.as_str())?;
+    arguments.add(row.target.as_str())?;
+    arguments.add(row.attempt)?;
+    arguments.add(row.now)?;
+    arguments.add(row.started)?;
+    arguments.add(row.ended)?;
+    arguments.add(Arc::clone(&row.labels))?;
+    arguments.add(Arc::clone(&row.body))
+}
+
+/// Deletes a run that has ended; gives how many there were.
+pub(super) async fn delete_run(on: &mut SqliteConnection, key: &RunKey) -> sqlx::Result<u64> {
+    let delete = query("DELETE FROM runs WHERE uid = ? AND iteration = ? AND terminal");
+    Ok(delete.bind(key.uid.as_str()).bind(key.iteration).execute(on).await?.rows_affected())
+}
+
+/// A version of a function that is written.
+pub(super) struct FunctionRow {
+    pub(super) project: String,
+    pub(super) name: String,
+    pub(super) hash: String,
+    /// The tag beside `latest`, if there is one.
+    pub(super) tag: Option<String>,
+    pub(super) now: i64,
+    pub(super) body: Arc<str>,
+}
+
+impl FunctionRow {
+    /// The row of this function. Tags belong to the store, not to the content, so the body has none.
+    pub(super) fn new(function: &Function, tag: Option<&str>) -> Result<Self, Error> {
+        let metadata = &function.metadata;
+        if metadata.name.is_empty() {
+            return Err(refusal::nameless());
+        }
+        let hash = function.hash();
+        let mut kept = function.clone();
+        kept.metadata.hash.clone_from(&hash);
+        kept.metadata.tag.clear();
+        let body = serde_json::to_string(&kept).map_err(|error| {
+            let message = format!("function {} cannot be written as JSON: {error}", metadata.name);
+            Error::internal(message).operation("store.put_function").source(error)
+        })?;
+        Ok(Self {
+            project: metadata.project.clone(),
+            name: metadata.name.clone(),
+            hash,
+            tag: tag.filter(|tag| !tag.is_empty()).map(str::to_owned),
+            now: Timestamp::now().as_microsecond(),
+            body: body.into(),
+        })
+    }
+}
+
+/// Stores a version, and moves its tags. Two statements: the caller has a transaction open.
+pub(super) async fn put_function(on: &mut SqliteConnection, row: &FunctionRow) -> sqlx::Result<u64> {
+    query(
+        "INSERT INTO functions (project, name, hash, created, updated, body) VALUES (?1, ?2, ?3, ?4, ?4, ?5) \
+         ON CONFLICT (project, name, hash) DO UPDATE SET updated = excluded.updated, body = excluded.body",
+    )
+    .bind(row.project.as_str())
+    .bind(row.name.as_str())
+    .bind(row.hash.as_str())
+    .bind(row.now)
+    .bind(Arc::clone(&row.body))
+    .execute(&mut *on)
+    .await?;
+    let moved = query(
+        "INSERT INTO tags (project, name, tag, hash) VALUES (?1, ?2, 'latest', ?4), (?1, ?2, ?3, ?4) \
+         ON CONFLICT (project, name, tag) DO UPDATE SET hash = excluded.hash",
+    )
+    .bind(row.project.as_str())
+    .bind(row.name.as_str())
+    .bind(row.tag.as_deref().unwrap_or("latest"))
+    .bind(row.hash.as_str())
+    .execute(on)
+    .await?;
+    Ok(moved.rows_affected())
+}
+
+/// Deletes all versions of a function, unless a run that has not ended needs it. The caller has a transaction open.
+pub(super) async fn delete_function(
+    on: &mut SqliteConnection,
+    project: &str,
+    name: &str,
+) -> sqlx::Result<Result<u64, Error>> {
+    let users = users_of(on, project, name).await?;
+    if !users.is_empty() {
+        return Ok(Err(refusal::in_use(project, name, &users)));
+    }
+    let delete = query("DELETE FROM functions WHERE project = ? AND name = ?");
+    Ok(Ok(delete.bind(project).bind(name).execute(on).await?.rows_affected()))
+}
+
+/// The active runs of a function that is stored.
+async fn users_of(on: &mut SqliteConnection, project: &str, name: &str) -> sqlx::Result<Vec<String>> {
+    let active = RunState::ALL.iter().filter(|state| !state.is_terminal());
+    let states: Vec<String> = active.map(|state| format!("'{state}'")).collect();
+    // Active runs are few; by function there would be all that ever ran.
+    let sql = format!(
+        "SELECT uid, iteration, function_uri FROM runs INDEXED BY runs_by_state \
+         WHERE state IN ({}) AND function = ?1 \
+         AND EXISTS (SELECT 1 FROM functions WHERE project = ?2 AND name = ?1)",
+        states.join(",")
+    );
+    let rows: Vec<(String, u32, String)> =
+        query_as(AssertSqlSafe(sql)).bind(name).bind(project).fetch_all(on).await?;
+    let users = rows.into_iter().filter(|(_, _, uri)| function_of(uri) == (project, name));
+    Ok(users.map(|(uid, iteration, _)| RunKey { uid, iteration }.to_string()).collect())
+}
