@@ -24,13 +24,19 @@ pub struct Verdict {
 /// Reads a run whose main process is the run: pure, and the same for every batch kind on this machine.
 pub fn observe_main(seen: &Observation) -> Verdict {
     let mut verdict = Verdict { report: seen.report.clone(), ..Verdict::default() };
-    if let Some(error) = &seen.start_error {
-        let reason = if error.environment { Reason::Environment } else { Reason::StartFailed };
-        verdict.state = RunState::Error;
-        verdict.cause = Some(Cause { reason, message: error.message.clone(), help: error.help.clone() });
+    let main = seen.parts.iter().find(|part| part.role == Role::Main).map(|part| &part.phase);
+    if seen.ended {
+        match (&seen.start_error, main) {
+            (Some(error), _) => {
+                let reason = if error.environment { Reason::Environment } else { Reason::StartFailed };
+                verdict.state = RunState::Error;
+                verdict.cause = Some(Cause { reason, message: error.message.clone(), help: error.help.clone() });
+            }
+            (None, Some(Phase::Ended(exit))) => end(&mut verdict, exit, seen),
+            (None, _) => end(&mut verdict, &Exit::Lost("it is gone, and its end was not seen".to_owned()), seen),
+        }
         return verdict;
     }
-    let main = seen.parts.iter().find(|part| part.role == Role::Main).map(|part| &part.phase);
     match main {
         None => verdict.state = RunState::Pending,
         Some(Phase::Waiting(what)) => {
@@ -39,8 +45,7 @@ pub fn observe_main(seen: &Observation) -> Verdict {
         }
         Some(Phase::Running | Phase::Ready) => verdict.state = RunState::Running,
         // The end counts when nothing of the run is left.
-        Some(Phase::Ended(_)) if !seen.ended => verdict.state = RunState::Running,
-        Some(Phase::Ended(exit)) => end(&mut verdict, exit, seen),
+        Some(Phase::Ended(_)) => verdict.state = RunState::Running,
     }
     verdict
 }
@@ -53,32 +58,31 @@ fn end(verdict: &mut Verdict, exit: &Exit, seen: &Observation) {
         _ => None,
     };
     let service = seen.parts.iter().find(|part| {
-        part.role == Role::Service
-            && !matches!(part.phase, Phase::Ended(Exit::Stopped | Exit::Code(0)))
-            && matches!(part.phase, Phase::Ended(_))
+        let ended = matches!(part.phase, Phase::Ended(_));
+        part.role == Role::Service && ended && !matches!(part.phase, Phase::Ended(Exit::Stopped | Exit::Code(0)))
     });
+    let own = exit_cause(exit, verdict.report.as_ref());
     verdict.state = RunState::Error;
     verdict.cause = match (seen.deadline, service) {
         (Some(limit), _) => Some(
             Cause::new(Reason::DeadlineExceeded, format!("it was stopped after its time limit of {limit:?}"))
                 .help("raise the limit (`--timeout`, or `state_thresholds.executing`), or make it faster"),
         ),
-        (None, Some(service)) => Some(Cause::new(
+        // What ended well did so before it missed the service.
+        (None, Some(service)) if own.is_some() => Some(Cause::new(
             Reason::ServiceEnded,
             format!("{}, which it needs, ended first: {}", service.name, describe_phase(&service.phase)),
         )),
-        (None, None) => {
-            if let Some(cause) = exit_cause(exit, verdict.report.as_ref()) {
-                Some(cause)
-            } else {
-                verdict.state = RunState::Completed;
-                None
-            }
+        (None, _) if *exit == Exit::Stopped => {
+            verdict.state = RunState::Aborted;
+            own
         }
+        (None, _) if own.is_none() => {
+            verdict.state = RunState::Completed;
+            None
+        }
+        (None, _) => own,
     };
-    if *exit == Exit::Stopped && seen.deadline.is_none() && service.is_none() {
-        verdict.state = RunState::Aborted;
-    }
 }
 
 fn exit_cause(exit: &Exit, report: Option<&Report>) -> Option<Cause> {
@@ -107,8 +111,7 @@ fn exit_cause(exit: &Exit, report: Option<&Report>) -> Option<Cause> {
         (Exit::Code(code), None) => {
             let cause = Cause::new(Reason::ExitCode, format!("it ended with exit code {code}"));
             Some(match code {
-                126 => cause
-                    .help("126: the program was found but could not be executed; check its mode and format"),
+                126 => cause.help("126: the program was found but could not be executed; check its mode and format"),
                 127 => cause.help("127: a program was not found; check the command and PATH"),
                 _ => cause,
             })
@@ -121,17 +124,14 @@ fn exit_cause(exit: &Exit, report: Option<&Report>) -> Option<Cause> {
             })
         }
         (Exit::OutOfMemory { limit }, _) => {
-            let of =
-                limit.map(|bytes| format!(" of {}", crate::pod::format_bytes(bytes))).unwrap_or_default();
+            let of = limit.map(|bytes| format!(" of {}", crate::pod::format_bytes(bytes))).unwrap_or_default();
             Some(
                 Cause::new(Reason::OutOfMemory, format!("it needed more memory than its limit{of}"))
                     .help("raise resources.limits.memory, or use less"),
             )
         }
         (Exit::Stopped, _) => Some(Cause::new(Reason::Aborted, "it was stopped on request")),
-        (Exit::Panic(message), _) => {
-            Some(Cause::new(Reason::Panic, format!("the handler panicked: {message}")))
-        }
+        (Exit::Panic(message), _) => Some(Cause::new(Reason::Panic, format!("the handler panicked: {message}"))),
         (Exit::Failed(message), _) => Some(Cause::new(Reason::Exception, message.clone())),
         (Exit::Lost(what), error) => match report.map(|report| report.state.as_str()) {
             // The code had said the last word before its supervisor went away.
@@ -147,6 +147,7 @@ fn describe_phase(phase: &Phase) -> String {
         Phase::Ended(Exit::Code(code)) => format!("exit code {code}"),
         Phase::Ended(Exit::Signal(signal)) => signal_name(*signal),
         Phase::Ended(Exit::OutOfMemory { .. }) => "out of memory".to_owned(),
+        Phase::Ended(Exit::Lost(what)) => what.clone(),
         Phase::Ended(_) => "gone".to_owned(),
         _ => "running".to_owned(),
     }
@@ -203,12 +204,7 @@ mod tests {
         let said = |state: &str, error| Report { state: state.into(), error, ..Report::default() };
         assert_eq!(observe_main(&seen(lost(), Some(said("completed", None)))).state, RunState::Completed);
         assert_eq!(observe_main(&seen(lost(), Some(said("running", None)))).state, RunState::Error);
-        let error = CodeError {
-            class: "ValueError".into(),
-            file: Some("a.py".into()),
-            line: Some(3),
-            ..Default::default()
-        };
+        let error = CodeError { class: "ValueError".into(), file: Some("a.py".into()), line: Some(3), ..Default::default() };
         let verdict = observe_main(&seen(lost(), Some(said("error", Some(error)))));
         assert_eq!(verdict.cause.unwrap().message, "a.py:3: ValueError");
     }

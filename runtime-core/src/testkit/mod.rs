@@ -1,5 +1,9 @@
 //! The conformance suites: the same for any store, any target, any kind.
 
+mod kind;
 mod store;
+mod target;
 
+pub use kind::{Sample, kind_conformance};
 pub use store::store_conformance;
+pub use target::{Fixture, Program, target_conformance};

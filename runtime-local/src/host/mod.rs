@@ -22,7 +22,7 @@ use std::{
 use async_trait::async_trait;
 use runtime_core::{
     Error, ErrorKind, Plan, Result,
-    plan::{EnvValue, HostPlan, Work},
+    plan::{Code, EnvValue, HostPlan, Work},
     run::RunKey,
     secret::SecretSource,
     target::{Event, Job, Target},
@@ -167,11 +167,20 @@ impl Target for HostTarget {
 
     async fn release(&self, key: &RunKey) -> Result<()> {
         let folder = self.shared.layout.run(key);
-        for attempt in 0.. {
-            let path = folder.join(attempt.to_string());
+        let attempts = match std::fs::read_dir(&folder) {
+            Ok(attempts) => attempts,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("read", &folder, error)),
+        };
+        for entry in attempts {
+            let path = entry.map_err(|error| Error::io("read", &folder, error))?.path();
+            let attempt = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+            if attempt.is_none() {
+                continue;
+            }
             match std::fs::remove_dir_all(&path) {
                 Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("remove", &path, error)),
             }
         }
@@ -195,8 +204,21 @@ fn check_folder(job: &Job, workdir: Option<&str>) -> Result<()> {
         .help("relative paths are read against the function's folder"))
 }
 
+fn check_file(path: &std::path::Path) -> Result<()> {
+    if path.is_file() {
+        return Ok(());
+    }
+    Err(Error::not_found(format!("there is no file {}", path.display()))
+        .at("spec.command")
+        .help("paths are read against the function's folder"))
+}
+
 fn check_program(job: &Job, plan: &HostPlan, process: &runtime_core::plan::Process) -> Result<()> {
-    let Work::Program { command, code: None, .. } = &process.work else { return Ok(()) };
+    let command = match &process.work {
+        Work::Python { code: Code::File(path), .. } => return check_file(&job.base_dir.join(path)),
+        Work::Program { command, code: None, .. } => command,
+        _ => return Ok(()),
+    };
     if plan.python.is_some() {
         // What the environment's packages bring cannot be known before they are installed.
         return Ok(());

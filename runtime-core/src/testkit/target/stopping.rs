@@ -1,0 +1,136 @@
+//! Runs are stopped: on request, at their deadline, with their orchestrator. Nothing of them is left.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{LONG, PATIENCE, Program, Suite, Witness, ok, resumed};
+use crate::{RunState, logs::{LogPosition, Stream}, target::Exit};
+
+/// Waits for ever, and starts nothing that would have to be stopped.
+const FOR_EVER: &str = "while :; do sleep 0.05; done";
+
+pub(super) async fn asked_before_it_is_killed(suite: &Suite<'_>) {
+    let target = suite.fixture.open();
+    let job = suite.job(&format!("trap 'echo asked; exit 7' TERM; echo up; {FOR_EVER}"));
+    let mut follow = suite.apply(&*target, job.clone()).await;
+    follow.line("up").await;
+    let asked = Instant::now();
+    ok("abort", target.abort(&job.key, LONG).await);
+    assert!(asked.elapsed() < PATIENCE, "abort returns at once");
+    let ended = follow.end().await;
+    assert_eq!(*ended.exit(), Exit::Stopped, "what was asked to stop was stopped, however it ends");
+    assert_eq!(ended.texts(Stream::Stdout), ["up", "asked"], "it is asked first, and its last words are kept");
+    assert_eq!(ended.last().deadline, None, "an abort is no deadline");
+}
+
+pub(super) async fn killed_after_the_grace(suite: &Suite<'_>) {
+    let grace = Duration::from_millis(300);
+    let target = suite.fixture.open();
+    let job = suite.job(&format!("trap 'echo asked' TERM; echo up; {FOR_EVER}"));
+    let mut follow = suite.apply(&*target, job.clone()).await;
+    follow.line("up").await;
+    let asked = Instant::now();
+    ok("abort", target.abort(&job.key, grace).await);
+    follow.line("asked").await;
+    let ended = follow.end().await;
+    assert_eq!(*ended.exit(), Exit::Stopped, "what does not listen is killed");
+    assert!(asked.elapsed() >= grace, "it has the whole grace: {:?}", asked.elapsed());
+
+    // Impatience: a second request with less grace counts.
+    let job = suite.job(&format!("trap 'echo asked' TERM; echo up; {FOR_EVER}"));
+    let mut follow = suite.apply(&*target, job.clone()).await;
+    follow.line("up").await;
+    ok("abort", target.abort(&job.key, LONG).await);
+    follow.line("asked").await;
+    ok("abort again", target.abort(&job.key, Duration::ZERO).await);
+    assert_eq!(*follow.end().await.exit(), Exit::Stopped, "a second request may be impatient");
+}
+
+fn limited(script: String) -> Program {
+    Program { script, deadline: Some(Duration::from_millis(300)), grace: Duration::from_millis(300) }
+}
+
+pub(super) async fn over_its_time(suite: &Suite<'_>) {
+    let target = suite.fixture.open();
+    let program = limited(format!("trap 'echo asked' TERM; echo up; {FOR_EVER}"));
+    let began = Instant::now();
+    let ended = suite.apply(&*target, suite.job_of(&program)).await.end().await;
+    assert_eq!(ended.last().deadline, program.deadline, "a run that took too long is known as such");
+    assert_eq!(*ended.exit(), Exit::Stopped);
+    assert!(ended.texts(Stream::Stdout).contains(&"asked".to_owned()), "it is asked before it is killed");
+    assert!(began.elapsed() >= Duration::from_millis(600), "it has its time, and its grace");
+
+    let ended = suite.apply(&*target, suite.job_of(&Program { deadline: Some(LONG), ..limited("exit 0".to_owned()) }));
+    let ended = ended.await.end().await;
+    assert_eq!((ended.last().deadline, ended.exit()), (None, &Exit::Code(0)), "a run in time meets no deadline");
+}
+
+/// The time counts from the run's start, also where nobody was there to see it pass.
+pub(super) async fn over_its_time_while_nobody_looked(suite: &Suite<'_>) {
+    let program = Program { deadline: Some(LONG), grace: LONG, script: format!("echo up; {FOR_EVER}") };
+    let mut job = suite.job_of(&program);
+    job.detached = true;
+    let target = suite.fixture.open();
+    let mut follow = suite.apply(&*target, job.clone()).await;
+    follow.line("up").await;
+    drop((follow, target));
+    let target = suite.fixture.open();
+    let job = resumed(&job, &LogPosition::default(), RunState::Running, Timestamp::UNIX_EPOCH);
+    let ended = suite.apply(&*target, job).await.end().await;
+    assert_eq!((ended.last().deadline, ended.exit()), (Some(LONG), &Exit::Stopped), "its time was over long ago");
+}
+
+/// The request was recorded, and the orchestrator went: what was not started is not started any more.
+pub(super) async fn asked_to_stop_while_nobody_looked(suite: &Suite<'_>) {
+    let file = suite.path("started");
+    let job = suite.job(&format!("echo start >'{}'", file.display()));
+    let target = suite.fixture.open();
+    let job = resumed(&job, &LogPosition::default(), RunState::Aborting, Timestamp::now());
+    let ended = suite.apply(&*target, job).await.end().await;
+    assert_eq!(*ended.exit(), Exit::Stopped, "a run that was to stop before it started is stopped");
+    assert!(!file.exists(), "and was never started");
+}
+
+/// Processes that a run leaves behind: in the background, deaf, in a session of their own, orphaned, and with another
+/// name for everything that could tell where they came from but their environment.
+fn children(witness: &Witness) -> String {
+    let nap = "sleep 600";
+    let mut script = witness.held();
+    script += &format!("{nap} &\n");
+    script += &format!("(trap '' TERM INT HUP; {nap}; {nap}) &\n");
+    script += &format!("(cd /; ({nap} &) &) &\n");
+    if cfg!(target_os = "linux") {
+        script += &format!("setsid {nap} &\n(setsid sh -c '(trap \"\" TERM; {nap}; {nap}) & exit 0' &)\n");
+    }
+    script + "echo ready >&9\necho ready\n"
+}
+
+pub(super) async fn nothing_outlives_an_end(suite: &Suite<'_>) {
+    let witness = Witness::new(suite);
+    let ended = suite.run(&format!("{}exit 4", children(&witness))).await;
+    assert_eq!(*ended.exit(), Exit::Code(4), "{}", witness.path().display());
+    witness.deserted("a run that ended by itself").await;
+}
+
+pub(super) async fn nothing_outlives_an_abort(suite: &Suite<'_>) {
+    let witness = Witness::new(suite);
+    let target = suite.fixture.open();
+    let job = suite.job(&format!("{}{FOR_EVER}", children(&witness)));
+    let mut follow = suite.apply(&*target, job.clone()).await;
+    follow.line("ready").await;
+    ok("abort", target.abort(&job.key, LONG).await);
+    assert_eq!(*follow.end().await.exit(), Exit::Stopped);
+    witness.deserted("a run that was aborted").await;
+}
+
+/// Without a word: the target is dropped, as it is when its program panics.
+pub(super) async fn nothing_outlives_its_orchestrator(suite: &Suite<'_>) {
+    let mut witness = Witness::new(suite);
+    let target = suite.fixture.open();
+    let job = suite.job(&format!("{}{FOR_EVER}", children(&witness)));
+    let follow = suite.apply(&*target, job).await;
+    witness.says("ready").await;
+    drop((follow, target));
+    witness.deserted("a run whose orchestrator is gone").await;
+}

@@ -1,0 +1,182 @@
+//! The kinds and the target of this crate do what every kind and every target does.
+#![cfg(all(feature = "handler", feature = "local"))]
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use runtime_core::{
+    Function, Plan, Run, Target,
+    plan::{Code, EnvValue, EnvVar, HostPlan, Isolation, Limits, Process, PythonEnvironment, Readiness, Role, Work},
+    run::RunKey,
+    testkit::{Fixture, Program, Sample, kind_conformance, target_conformance},
+};
+use runtime_local::{
+    HostTarget,
+    handler::{self, Context, HandlerRuntime},
+    local::{self, LocalRuntime},
+};
+
+const CODE: &str = "def fit(context, depth: int = 3):\n    context.log_result('depth', depth)\n";
+
+fn sample(function: Function, change: impl FnOnce(&mut Run)) -> Sample {
+    let mut run = Run::default();
+    run.metadata.uid = "0123456789abcdef0123456789abcdef".to_owned();
+    run.metadata.name = function.metadata.name.clone();
+    run.metadata.project = "default".to_owned();
+    change(&mut run);
+    Sample { function, run }
+}
+
+#[test]
+fn local_is_a_kind() {
+    let function = |name: &str| Function::new(local::KIND, name);
+    let plain = |function| sample(function, |_| {});
+    let mut pass = function("pass").with_command("python3").with_args(["-c", "print('{x}')"]);
+    pass.spec.mode = "pass".to_owned();
+    kind_conformance(
+        &LocalRuntime,
+        &[
+            plain(function("whole-program").with_code(CODE)),
+            sample(function("its-handler").with_code(CODE).with_handler("fit"), |run| {
+                run.spec.parameters.insert("depth".to_owned(), 4.into());
+            }),
+            sample(function("file").with_command("train.py"), |run| run.spec.handler = "fit".to_owned()),
+            plain(function("module").with_handler("package.module:fit")),
+            plain(function("packages").with_code(CODE).with_requirements(["scikit-learn"])),
+            plain(function("script").embed_code("report.sh", "echo hello\n").with_workdir("data")),
+            sample(function("program").with_command("echo").with_args(["--n={n}", "{{n}}"]), |run| {
+                run.spec.parameters.insert("n".to_owned(), 3.into());
+            }),
+            sample(pass, |run| {
+                run.spec.parameters.insert("x".to_owned(), "y".into());
+            }),
+        ],
+    );
+}
+
+#[derive(serde::Deserialize)]
+struct Doubled {
+    n: i64,
+}
+
+fn double(_: &Context, Doubled { n }: Doubled) -> Result<i64, String> {
+    n.checked_mul(2).ok_or_else(|| "too large".to_owned())
+}
+runtime_local::handler!(double);
+
+#[test]
+fn handler_is_a_kind() {
+    let function = |name: &str| Function::new(handler::KIND, name);
+    let plain = |function| sample(function, |_| {});
+    let mut reuse = function("reuse").with_code(CODE).with_handler("fit");
+    reuse.spec.extra.insert("reuse".to_owned(), true.into());
+    kind_conformance(
+        &HandlerRuntime,
+        &[
+            plain(function("carried").with_code(CODE).with_handler("fit")),
+            plain(reuse),
+            sample(function("file").with_command("train.py"), |run| run.spec.handler = "fit".to_owned()),
+            plain(function("module").with_handler("package.module:fit")),
+            sample(function("rust").with_handler("double"), |run| {
+                run.spec.parameters.insert("n".to_owned(), 3.into());
+            }),
+        ],
+    );
+}
+
+struct Machine {
+    folder: tempfile::TempDir,
+}
+
+impl Machine {
+    fn home(&self) -> std::path::PathBuf {
+        self.folder.path().join("home")
+    }
+}
+
+fn main_process(work: Work) -> Process {
+    Process {
+        name: "main".to_owned(),
+        role: Role::Main,
+        work,
+        env: Vec::new(),
+        workdir: None,
+        limits: Limits::default(),
+        ready: Readiness::Started,
+        after: Vec::new(),
+    }
+}
+
+fn program(command: &str, args: &[&str]) -> Work {
+    let args = args.iter().map(|&arg| arg.to_owned()).collect();
+    Work::Program { command: command.to_owned(), args, code: None }
+}
+
+fn plan_of(process: Process) -> HostPlan {
+    HostPlan { processes: vec![process], grace: Duration::from_secs(30), ..HostPlan::default() }
+}
+
+impl Fixture for Machine {
+    fn open(&self) -> Arc<dyn Target> {
+        Arc::new(HostTarget::new(self.home()))
+    }
+
+    fn plan(&self, wanted: &Program) -> Plan {
+        let plan = plan_of(main_process(program("sh", &["-c", &wanted.script])));
+        Plan::Host(HostPlan { deadline: wanted.deadline, grace: wanted.grace, ..plan })
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn remains(&self, key: &RunKey) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.home()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                // Whole components: an iteration's key begins with its parent's.
+                if path.components().any(|component| component.as_os_str() == key.to_string().as_str()) {
+                    found.push(path.display().to_string());
+                }
+                if path.is_dir() && !path.is_symlink() {
+                    folders.push(path);
+                }
+            }
+        }
+        found
+    }
+
+    fn impossible(&self) -> Vec<(Plan, &'static str)> {
+        let host = |process| Plan::Host(plan_of(process));
+        let fine = || main_process(program("sh", &["-c", "exit 0"]));
+        let secret = EnvValue::Secret { name: "db".to_owned(), key: "password".to_owned(), optional: false };
+        let python = |code, interpreter: Option<&str>| {
+            let (handler, args, pythonpath) = (Some("fit".to_owned()), Vec::new(), Vec::new());
+            let isolation = Isolation::Process;
+            let work = Work::Python { code, handler, args, pythonpath, isolation };
+            let environment =
+                PythonEnvironment { requirements: Vec::new(), interpreter: interpreter.map(str::to_owned) };
+            Plan::Host(HostPlan { python: Some(environment), ..plan_of(main_process(work)) })
+        };
+        let carried = || Code::Source { name: "train.py".into(), text: CODE.to_owned() };
+        vec![
+            (host(main_process(program("no-such-program", &[]))), "no-such-program"),
+            (host(main_process(program("./no-such-script.sh", &[]))), "no-such-script.sh"),
+            (host(Process { workdir: Some("no-such-folder".to_owned()), ..fine() }), "no-such-folder"),
+            (host(Process { env: vec![EnvVar { name: "PASSWORD".to_owned(), value: secret }], ..fine() }), "password"),
+            (python(carried(), Some("no-such-python")), "no-such-python"),
+            (python(Code::File("no-such-file.py".into()), None), "no-such-file.py"),
+        ]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn this_machine_is_a_target() {
+    let machine = Machine { folder: tempfile::tempdir().unwrap() };
+    target_conformance(&machine).await;
+}
