@@ -10,6 +10,8 @@ use std::{
 use runtimes::{Error, ErrorKind, Orchestrator, Result};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::output::stdio;
+
 /// What the follower prints when every run that it found has its true state.
 pub(crate) const SETTLED: &str = "settled";
 
