@@ -8,5 +8,7 @@ async fn smoke() {
     function.spec.command = "sh".into();
     function.spec.args = vec!["-c".into(), "echo hi {n}; echo err >&2; exit {n}".into()];
     let mut handle = orchestrator.submit(Request::new(function).parameter("n", 3)).await.unwrap();
-    while let Some(update) = handle.next().await { println!("{update:?}"); }
+    while let Some(update) = handle.next().await {
+        println!("{update:?}");
+    }
 }

@@ -25,9 +25,13 @@ mod tests {
     #[test]
     fn every_file_is_there() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/agent/runtimes");
-        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.retain(|name| name.to_string_lossy().ends_with(".py"));
         names.sort();
-        assert_eq!(names, super::FILES.iter().map(|(name, _)| std::ffi::OsString::from(name)).collect::<Vec<_>>());
+        assert_eq!(
+            names,
+            super::FILES.iter().map(|(name, _)| std::ffi::OsString::from(name)).collect::<Vec<_>>()
+        );
     }
 }

@@ -266,7 +266,9 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
     let word = word.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (strsim::normalized_damerau_levenshtein(&word, &candidate.to_lowercase()), candidate)
+        })
         .filter(|(score, candidate)| *score >= 0.7 || (*score >= 0.6 && candidate.len() <= 4))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)

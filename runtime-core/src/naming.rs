@@ -34,7 +34,9 @@ pub fn check(field: &str, name: &str) -> Result<()> {
     }
     let error = Error::invalid(
         field,
-        format!("{name:?} is not a name: lower-case letters, digits and `-`, at most {MAX_NAME}, no `-` at the ends"),
+        format!(
+            "{name:?} is not a name: lower-case letters, digits and `-`, at most {MAX_NAME}, no `-` at the ends"
+        ),
     );
     let fixed = normalize(name);
     Err(if fixed.is_empty() { error } else { error.help(format!("`{fixed}` would be right")) })

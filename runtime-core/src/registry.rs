@@ -43,8 +43,11 @@ impl Registry {
     pub fn register(&mut self, runtime: Arc<dyn Runtime>) -> Result<()> {
         let kind = runtime.kind();
         if self.kinds.contains_key(kind) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("two crates register the kind `{kind}`"))
-                .help("link one of them only"));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("two crates register the kind `{kind}`"),
+            )
+            .help("link one of them only"));
         }
         self.kinds.insert(kind, runtime);
         Ok(())

@@ -10,10 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::{
-    Function, Result, Run, RunState,
-    run::RunKey,
-};
+use crate::{Function, Result, Run, RunState, run::RunKey};
 
 pub use memory::MemoryStore;
 pub use uri::function_of;
@@ -108,7 +105,12 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store cannot be read, or a hash's beginning is ambiguous.
-    async fn get_function(&self, project: &str, name: &str, version: &Version) -> Result<Option<FunctionRecord>>;
+    async fn get_function(
+        &self,
+        project: &str,
+        name: &str,
+        version: &Version,
+    ) -> Result<Option<FunctionRecord>>;
 
     /// The functions of a project (or of all), newest first; all versions, or the tagged ones only.
     ///

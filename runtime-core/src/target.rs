@@ -1,10 +1,6 @@
 //! What a target is: the place where plans become real.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -83,7 +79,7 @@ pub trait Target: Send + Sync {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The state of the run's parts changed.
-    Seen(Observation),
+    Seen(Box<Observation>),
     /// A line was printed.
     Log(LogLine),
     /// Long work goes on: what it is doing at the moment.

@@ -3,24 +3,24 @@
 //! Everything that reads YAML goes through here, so that all of it refuses the same things (several documents,
 //! duplicate keys, alias bombs, what is not text) and all errors name file, line and column.
 
-use std::{borrow::Cow, fmt};
+mod loose;
+mod place;
 
-use serde::{
-    Deserialize, Serialize,
-    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use serde_path_to_error::Segment;
-use serde_saphyr::granit_parser::{Event, Parser};
 
 use crate::{Error, Result};
+use loose::Loose;
+
+pub(crate) use loose::{RAW_NUMBER, Written};
+pub use place::place;
 
 /// The longest text that is read.
 pub const MAX_BYTES: usize = 64 << 20;
 const MAX_DEPTH: usize = 64;
-/// A string that begins with this carries a number that JSON cannot: `NaN`, `-Infinity`, an integer of many digits.
-/// It is a Unicode noncharacter: no text that anybody exchanges has it.
-pub(crate) const RAW_NUMBER: char = '\u{FDD0}';
 
 /// Reads one YAML document of any type; `origin` is what errors call the text (a file name).
 ///
@@ -202,7 +202,7 @@ fn describe(error: &serde_saphyr::Error, origin: &str) -> Error {
         | Yaml::AliasReplayCounterOverflow { .. } => too_much(place),
         // The parser's own limits come as texts.
         _ if ["budget", "nesting", "recursion"].iter().any(|word| message.contains(word)) => too_much(place),
-        _ if message.contains("tab") => {
+        _ if message.contains(" tab") => {
             Error::invalid(place, format!("not YAML: {message}")).help("indent by spaces, not by tabs")
         }
         _ => Error::invalid(place, format!("not YAML: {message}")),
@@ -212,171 +212,4 @@ fn describe(error: &serde_saphyr::Error, origin: &str) -> Error {
 fn too_much(place: String) -> Error {
     Error::invalid(place, "refused: it is nested too deeply, or its aliases expand to too much")
         .help("write it with fewer levels and without nested aliases")
-}
-
-/// Line and column, from 1, at which the field of this path stands in a YAML or JSON text; of the closest field
-/// above it where it is not there itself.
-pub fn place(text: &str, path: &str) -> Option<(usize, usize)> {
-    let mut best = None;
-    let mut best_length = 0;
-    let mut stack: Vec<Level> = Vec::new();
-    let mut parser = Parser::new_from_str(text);
-    while let Some(Ok((event, span))) = parser.next_event() {
-        let here = match stack.last_mut() {
-            None => String::new(),
-            Some(level) => level.path_of(&event),
-        };
-        let is_node = matches!(
-            event,
-            Event::Scalar(..) | Event::Alias(..) | Event::SequenceStart(..) | Event::MappingStart(..)
-        );
-        if is_node && !here.is_empty() && here.len() > best_length && leads_to(&here, path) {
-            best_length = here.len();
-            best = Some((span.start.line(), span.start.col() + 1));
-            if here == path {
-                break;
-            }
-        }
-        match event {
-            Event::MappingStart(..) => stack.push(Level { path: here, index: None, key: None }),
-            Event::SequenceStart(..) => stack.push(Level { path: here, index: Some(0), key: None }),
-            Event::MappingEnd | Event::SequenceEnd => {
-                stack.pop();
-            }
-            _ => {}
-        }
-    }
-    best
-}
-
-fn leads_to(here: &str, path: &str) -> bool {
-    path.strip_prefix(here).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-}
-
-/// One open mapping (with the key whose value comes next) or list (with the index of the next item).
-struct Level {
-    path: String,
-    index: Option<usize>,
-    key: Option<String>,
-}
-
-impl Level {
-    /// The path of the node that this event is; a key has the path of its value.
-    fn path_of(&mut self, event: &Event<'_>) -> String {
-        let node = matches!(
-            event,
-            Event::Scalar(..) | Event::Alias(..) | Event::SequenceStart(..) | Event::MappingStart(..)
-        );
-        if !node {
-            return String::new();
-        }
-        if let Some(index) = &mut self.index {
-            let path = format!("{}[{index}]", self.path);
-            *index += 1;
-            return path;
-        }
-        match self.key.take() {
-            Some(key) => key,
-            None => {
-                let key = match event {
-                    Event::Scalar(text, ..) => join(&self.path, text),
-                    _ => format!("{}.?", self.path),
-                };
-                self.key = Some(key.clone());
-                key
-            }
-        }
-    }
-}
-
-/// Any YAML value, with the numbers that JSON does not have kept as marked texts.
-struct Loose(Value);
-
-impl<'de> Deserialize<'de> for Loose {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(LooseVisitor)
-    }
-}
-
-struct LooseVisitor;
-
-impl<'de> Visitor<'de> for LooseVisitor {
-    type Value = Loose;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Loose, E> {
-        Ok(Loose(Value::Bool(value)))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Loose, E> {
-        Ok(Loose(Value::from(value)))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Loose, E> {
-        Ok(Loose(Value::from(value)))
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Loose, E> {
-        let value = match (i64::try_from(value), u64::try_from(value)) {
-            (Ok(value), _) => Value::from(value),
-            (_, Ok(value)) => Value::from(value),
-            _ => Value::String(format!("{RAW_NUMBER}{value}")),
-        };
-        Ok(Loose(value))
-    }
-
-    fn visit_u128<E>(self, value: u128) -> Result<Loose, E> {
-        Ok(Loose(match u64::try_from(value) {
-            Ok(value) => Value::from(value),
-            Err(_) => Value::String(format!("{RAW_NUMBER}{value}")),
-        }))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Loose, E> {
-        Ok(Loose(match Number::from_f64(value) {
-            Some(number) => Value::Number(number),
-            None if value.is_nan() => Value::String(format!("{RAW_NUMBER}NaN")),
-            None if value > 0.0 => Value::String(format!("{RAW_NUMBER}Infinity")),
-            None => Value::String(format!("{RAW_NUMBER}-Infinity")),
-        }))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Loose, E> {
-        Ok(Loose(Value::from(value)))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Loose, E> {
-        Ok(Loose(Value::String(value)))
-    }
-
-    fn visit_unit<E>(self) -> Result<Loose, E> {
-        Ok(Loose(Value::Null))
-    }
-
-    fn visit_none<E>(self) -> Result<Loose, E> {
-        Ok(Loose(Value::Null))
-    }
-
-    fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Loose, D::Error> {
-        Loose::deserialize(deserializer)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Loose, A::Error> {
-        let mut list = Vec::new();
-        while let Some(Loose(item)) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Loose(Value::Array(list)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Loose, A::Error> {
-        let mut map = Map::new();
-        while let Some((key, Loose(value))) = entries.next_entry::<String, Loose>()? {
-            map.insert(key, value);
-        }
-        Ok(Loose(Value::Object(map)))
-    }
 }

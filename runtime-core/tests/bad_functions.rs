@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use proptest::prelude::ProptestConfig;
 use runtime_core::{Error, ErrorKind, Function};
 
 fn error(text: &str) -> Error {
@@ -78,6 +79,16 @@ fn wrong_types_are_named_with_path_and_line() {
             "f.yaml:7:7: spec.resources.limits.memory: expected a quantity",
             "",
         ),
+        (
+            "  security_context:\n    runAsUser: root",
+            "f.yaml:6:5: spec.security_context.runAsUser: expected an integer, found the text",
+            "",
+        ),
+        (
+            "  security_context: 5",
+            "f.yaml:5:3: spec.security_context: expected a mapping, found the integer 5",
+            "",
+        ),
         ("  build: code.py", "f.yaml:5:3: spec.build: expected a mapping, found the text \"code.py\"", ""),
         ("  build:\n    requirements: pandas", "f.yaml:6:5: spec.build.requirements: expected a list", ""),
         ("  disable_auto_mount: perhaps", "f.yaml:5:3: spec.disable_auto_mount: expected true or false", ""),
@@ -117,6 +128,7 @@ fn what_is_no_yaml_is_told_where() {
     check("kind: job\n\tspec: 1", "f.yaml:1:7: not YAML", "by spaces");
     assert!(error("kind: \"job").message().starts_with("not YAML: "));
     check("kind: job\n---\nkind: job\n", "f.yaml:3:1: several YAML", "files of their own");
+    check("kind: job\n---\na: 1\n---\nb: 2\n", "f.yaml:3:1: several YAML", "files of their own");
     check("kind: job\nkind: local\n", "f.yaml:2:1: the key `kind` is there twice", "keep one");
     check("kind: job\nspec:\n  env: []\n  env: []\n", "f.yaml:4:3: the key `env` is there twice", "keep one");
     check("kind: *nowhere\n", "f.yaml:1:", "");
@@ -299,6 +311,22 @@ fn wrong_values_are_refused() {
 }
 
 #[test]
+fn scalars_are_read_as_their_users_mean_them() {
+    let text = "kind: job\nverbose: yes\nspec:\n  n: n\n  nan: .nan\n  inf: -.inf\n  \
+                volumes: [{name: v, secret: {secretName: s, defaultMode: 0644}}]\n";
+    let function = Function::from_yaml(text, "f.yaml").unwrap();
+    assert!(function.verbose);
+    assert_eq!(function.spec.extra["n"], "n");
+    assert_eq!(function.spec.pod.volumes[0].secret.as_ref().unwrap().default_mode, Some(0o644));
+    let written = function.to_yaml().unwrap();
+    assert!(written.contains(": .nan\n") && written.contains(": -.inf\n"), "{written}");
+    let again = Function::from_yaml(&written, "f.yaml").unwrap();
+    assert_eq!(again, function);
+    // Python: {"kind": "job", ... "inf": -Infinity, "n": "n", "nan": NaN, ...}
+    assert_eq!(again.hash(), "39ffe5a1c4973e5c73ffcfd3e250aee8aa01d30d");
+}
+
+#[test]
 fn code_that_cannot_be_read() {
     let code = |source: &str| {
         let text =
@@ -314,4 +342,33 @@ fn code_that_cannot_be_read() {
         assert!(code(source).unwrap().unwrap().text.starts_with('x'), "{source}");
     }
     assert_eq!(code("''").unwrap(), None);
+}
+
+proptest::proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a file holds, the answer is a function or an error with a place.
+    #[test]
+    fn any_text_is_answered(
+        noise in "\\PC{0,40}|[ \\n\\t:\\[\\]{}&*#!|>'\"%@`,?-]{0,30}",
+        cut in 0usize..260,
+        json in proptest::bool::ANY,
+    ) {
+        let whole = "kind: job\nmetadata: {name: f, labels: {a: b}}\nspec:\n  args: [a, 'b', \"c\\u00e9\"]\n  \
+                     env:\n  - name: A\n    value: |\n      x\n  resources: &r {limits: {cpu: 1}}\n  replcas: *r\n  \
+                     volumes:\n  - {name: v, secret: {secretName: s, defaultMode: 0644}}\n";
+        let json_text = r#"{"kind": "job", "spec": {"v": NaN, "s": "\ud83d", "env": [{"name": "A\u00e9"}]}}"#;
+        let text = if json { json_text } else { whole };
+        let cut = cut.min(text.len());
+        let text = format!("{}{noise}{}", &text[..cut], &text[cut..]);
+        let read = if json { Function::from_json(&text, "f.json") } else { Function::from_yaml(&text, "f.yaml") };
+        match read {
+            Err(error) => proptest::prop_assert!(error.location().is_some_and(|place| place.starts_with("f.")), "{error}"),
+            Ok(function) => {
+                let _ = (function.validate(), function.check_fields(&[]), function.code(), function.hash());
+                let again = Function::from_value(function.to_value()).unwrap();
+                proptest::prop_assert_eq!(again, function);
+            }
+        }
+    }
 }

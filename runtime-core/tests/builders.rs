@@ -278,6 +278,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    fn floats_are_read_exactly(float in proptest::num::f64::NORMAL) {
+        let json = Function::from_json(&format!("{{\"kind\": \"job\", \"spec\": {{\"v\": {float:?}}}}}"), "f.json").unwrap();
+        prop_assert_eq!(json.spec.extra["v"].as_f64(), Some(float));
+        let yaml = Function::from_yaml(&format!("kind: job\nspec:\n  v: {float:?}\n"), "f.yaml").unwrap();
+        prop_assert_eq!(yaml.spec.extra["v"].as_f64(), Some(float));
+    }
+
+    #[test]
     fn content_survives(document in document()) {
         let function = Function::from_value(document.clone()).unwrap();
         prop_assert_eq!(function.to_value(), document.clone());

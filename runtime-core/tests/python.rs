@@ -1,4 +1,5 @@
 //! Reading Python files: what they offer, where they are wrong, and which calls of them can work.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "python")]
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
@@ -147,8 +148,14 @@ fn wrong_types_say_what_was_expected_and_found() {
 
 #[test]
 fn no_input_takes_the_parser_down() {
-    let deep = 20_000;
+    let deep = 19_000;
     for text in [
+        "(".repeat(1_000_000),
+        format!("x = {}1", "-".repeat(1_000_000)),
+        format!("x = {}1", "not ".repeat(deep)),
+        format!("x = {}1", "lambda: ".repeat(deep)),
+        format!("x = f{}", "()".repeat(deep)),
+        format!("x = {}1", "a if b else ".repeat(deep / 2)),
         "(".repeat(deep),
         format!("{}1{}", "(".repeat(deep), ")".repeat(deep)),
         format!("x = {}1", "-".repeat(deep)),

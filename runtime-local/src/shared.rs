@@ -63,7 +63,9 @@ pub(crate) fn source(code: SourceCode) -> Code {
 
 /// The handler of this run: the run's own before the function's default.
 pub(crate) fn handler<'a>(function: &'a Function, run: &'a Run) -> Option<&'a str> {
-    [run.spec.handler.as_str(), function.spec.default_handler.as_str()].into_iter().find(|handler| !handler.is_empty())
+    [run.spec.handler.as_str(), function.spec.default_handler.as_str()]
+        .into_iter()
+        .find(|handler| !handler.is_empty())
 }
 
 /// Folders of `spec.pythonpath`.
@@ -120,7 +122,9 @@ fn parameter(name: &str, index: usize, run: &Run) -> Result<String> {
             let given: Vec<_> = run.spec.parameters.keys().map(String::as_str).collect();
             let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
             Err(Error::invalid(format!("spec.args[{index}]"), format!("the run has no parameter `{name}`"))
-                .help(format!("parameters given: {given}; write {{{{{name}}}}} for the text {{{name}}} itself")))
+                .help(format!(
+                    "parameters given: {given}; write {{{{{name}}}}} for the text {{{name}}} itself"
+                )))
         }
     }
 }
@@ -136,7 +140,10 @@ mod tests {
         run.spec.parameters.insert("name".into(), "x y".into());
         let filled = |text: &str| fill(text, 0, &run).unwrap();
         assert_eq!(filled("--n={n} {name}{n}"), "--n=3 x y3");
-        assert_eq!(filled(r#"{"a": {"b": {n}}} {{n}} {print $1} {0} {"#), r#"{"a": {"b": 3}} {n} {print $1} {0} {"#);
+        assert_eq!(
+            filled(r#"{"a": {"b": {n}}} {{n}} {print $1} {0} {"#),
+            r#"{"a": {"b": 3}} {n} {print $1} {0} {"#
+        );
         let error = fill("{m}", 2, &run).unwrap_err();
         assert_eq!(error.location(), Some("spec.args[2]"));
         assert!(error.help_text().unwrap().contains("n, name"), "{error}");

@@ -187,9 +187,13 @@ impl Follow {
     async fn reread(&mut self) -> Result<()> {
         let key = self.record.run.key();
         let record = self.inner.store.get_run(&key).await?;
-        let record = record.ok_or_else(|| Error::not_found(format!("run {key} was deleted while it was followed")))?;
+        let record =
+            record.ok_or_else(|| Error::not_found(format!("run {key} was deleted while it was followed")))?;
         if record.owner != self.inner.owner.id() && !record.run.state().is_terminal() {
-            return Err(Error::new(ErrorKind::Conflict, format!("run {key} is followed by somebody else now")));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("run {key} is followed by somebody else now"),
+            ));
         }
         self.record = record;
         Ok(())

@@ -40,7 +40,8 @@ impl LogWriter {
         let mut line = Vec::new();
         loop {
             line.clear();
-            let read = reader.read_until(b'\n', &mut line).map_err(|error| Error::io("read", &log.path, error))?;
+            let read =
+                reader.read_until(b'\n', &mut line).map_err(|error| Error::io("read", &log.path, error))?;
             if line.pop() != Some(b'\n') {
                 break;
             }
@@ -121,7 +122,9 @@ impl LogReader {
         let read = reader.read_until(b'\n', &mut line).map_err(fail)?;
         if line.pop() == Some(b'\n') {
             self.offset += read as u64;
-            return LogLine::decode(&line).map(Some).map_err(|error| error.at(self.path.display().to_string()));
+            return LogLine::decode(&line)
+                .map(Some)
+                .map_err(|error| error.at(self.path.display().to_string()));
         }
         // Half a line, or none: to be read again when there is more.
         reader.seek(SeekFrom::Start(self.offset)).map_err(fail)?;

@@ -198,7 +198,13 @@ impl Orchestrator {
 
     /// To open one with other parts.
     pub fn builder(home: impl AsRef<Path>) -> Builder {
-        Builder { home: home.as_ref().to_owned(), recover: true, store: None, registry: None, targets: Vec::new() }
+        Builder {
+            home: home.as_ref().to_owned(),
+            recover: true,
+            store: None,
+            registry: None,
+            targets: Vec::new(),
+        }
     }
 
     /// Checks a request, records the run, starts it and follows it here.
@@ -420,7 +426,11 @@ impl Orchestrator {
     pub async fn close(self) -> Result<()> {
         let attached: Vec<_> = {
             let active = self.inner.active();
-            active.iter().filter(|(_, run)| !run.detached).map(|(_, run)| (run.aborts.clone(), run.live.clone())).collect()
+            active
+                .iter()
+                .filter(|(_, run)| !run.detached)
+                .map(|(_, run)| (run.aborts.clone(), run.live.clone()))
+                .collect()
         };
         for (aborts, _) in &attached {
             let _ = aborts.send(CLOSING_GRACE).await;
@@ -483,11 +493,17 @@ impl Inner {
         let (live, receiver) = channel::channel(first);
         let (aborts, requests) = mpsc::channel(4);
         let key = job.key.clone();
-        let active =
-            Active { live: receiver.clone(), aborts, detached: job.detached, grace: follow::grace(&job), task: None };
+        let active = Active {
+            live: receiver.clone(),
+            aborts,
+            detached: job.detached,
+            grace: follow::grace(&job),
+            task: None,
+        };
         self.active().insert(key.clone(), active);
         self.count.send_modify(|count| *count += 1);
-        let follow = Follow { inner: Arc::clone(self), record, runtime, target, log, live, aborts: requests, started };
+        let follow =
+            Follow { inner: Arc::clone(self), record, runtime, target, log, live, aborts: requests, started };
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {
             active.task = Some(task);
@@ -504,7 +520,8 @@ impl Inner {
 
     /// Asks a run that is followed here to stop; whether there is one.
     async fn abort_here(&self, key: &RunKey, grace: Option<Duration>) -> bool {
-        let found = self.active().get(key).map(|active| (active.aborts.clone(), grace.unwrap_or(active.grace)));
+        let found =
+            self.active().get(key).map(|active| (active.aborts.clone(), grace.unwrap_or(active.grace)));
         match found {
             Some((aborts, grace)) => aborts.send(grace).await.is_ok(),
             None => false,
@@ -562,7 +579,8 @@ impl Inner {
             Ok(records) => {
                 for record in records {
                     let key = record.run.key();
-                    let known = self.live(&key).is_some_and(|live| live.borrow().run.state() == RunState::Aborting);
+                    let known =
+                        self.live(&key).is_some_and(|live| live.borrow().run.state() == RunState::Aborting);
                     if !known {
                         self.abort_here(&key, None).await;
                     }

@@ -45,7 +45,9 @@ impl Inner {
         match self.store.update_run(&record).await {
             Ok(revision) => record.revision = revision,
             // Somebody else was faster.
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => return Ok(false),
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                return Ok(false);
+            }
             Err(error) => return Err(error),
         }
         let key = record.run.key();
@@ -86,7 +88,10 @@ impl Inner {
 
     /// Ends a run that cannot be taken up, saying why.
     async fn give_up(&self, mut record: RunRecord, why: &Error) -> Result<()> {
-        let mut cause = Cause::new(Reason::Lost, format!("its orchestrator died, and it could not be taken up: {}", why.message()));
+        let mut cause = Cause::new(
+            Reason::Lost,
+            format!("its orchestrator died, and it could not be taken up: {}", why.message()),
+        );
         cause.help = why.help_text().map(str::to_owned);
         let verdict = Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() };
         let now = Timestamp::now();

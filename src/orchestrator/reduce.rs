@@ -65,7 +65,12 @@ mod tests {
     use super::*;
 
     fn verdict(state: RunState) -> Verdict {
-        Verdict { state, exit_code: Some(1), cause: Some(Cause::new(Reason::ExitCode, "1")), ..Verdict::default() }
+        Verdict {
+            state,
+            exit_code: Some(1),
+            cause: Some(Cause::new(Reason::ExitCode, "1")),
+            ..Verdict::default()
+        }
     }
 
     #[test]

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use runtime_core::{Error, Function, Result, run::RunSpec, serde_json::{Map, Value}};
+use runtime_core::{
+    Error, Function, Result,
+    run::RunSpec,
+    serde_json::{Map, Value},
+};
 
 /// A run that is asked for: a function, and what this run of it is given.
 ///

@@ -8,12 +8,8 @@ use std::{
 
 use jiff::Timestamp;
 use runtime_core::{
-    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, labels,
-    logs::LogPosition,
-    naming,
-    run::RunKey,
-    store::RunRecord,
-    target::Job,
+    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, labels, logs::LogPosition, naming,
+    run::RunKey, store::RunRecord, target::Job,
 };
 
 use super::{Inner, Request, request::current_dir};
@@ -140,8 +136,11 @@ impl Inner {
         };
         self.targets.get(wanted).cloned().ok_or_else(|| {
             let known: Vec<_> = self.targets.keys().copied().collect();
-            Error::new(ErrorKind::Unsupported, format!("there is no target here for the kind `{}`", runtime.kind()))
-                .help(format!("targets of this orchestrator: {}", known.join(", ")))
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("there is no target here for the kind `{}`", runtime.kind()),
+            )
+            .help(format!("targets of this orchestrator: {}", known.join(", ")))
         })
     }
 }
@@ -158,9 +157,18 @@ fn name_function(function: &mut Function, request: &Request) {
         metadata.project = DEFAULT_PROJECT.to_owned();
     }
     if metadata.name.is_empty() {
-        let from = [function.spec.command.as_str(), request.spec.handler.as_str(), function.spec.default_handler.as_str()];
-        let stem = |text: &str| Path::new(text).file_stem().and_then(|stem| stem.to_str()).map(naming::normalize);
-        metadata.name = from.into_iter().filter_map(stem).find(|name| !name.is_empty()).unwrap_or_else(|| "function".to_owned());
+        let from = [
+            function.spec.command.as_str(),
+            request.spec.handler.as_str(),
+            function.spec.default_handler.as_str(),
+        ];
+        let stem =
+            |text: &str| Path::new(text).file_stem().and_then(|stem| stem.to_str()).map(naming::normalize);
+        metadata.name = from
+            .into_iter()
+            .filter_map(stem)
+            .find(|name| !name.is_empty())
+            .unwrap_or_else(|| "function".to_owned());
     }
 }
 
@@ -180,7 +188,10 @@ fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
     };
     let length = std::fs::metadata(&path).map_err(fail)?.len();
     if length > MAX_CODE {
-        return Err(Error::invalid("spec.command", format!("{} is too large for code: {length} bytes", path.display())));
+        return Err(Error::invalid(
+            "spec.command",
+            format!("{} is too large for code: {length} bytes", path.display()),
+        ));
     }
     let content = std::fs::read(&path).map_err(fail)?;
     let text = String::from_utf8(content).map_err(|error| {
@@ -192,7 +203,8 @@ fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
 }
 
 fn new_run(function: &Function, request: Request, base_dir: &Path, work_dir: &Path) -> Result<Run> {
-    let handler = [&request.spec.handler, &function.spec.default_handler].into_iter().find(|name| !name.is_empty());
+    let handler =
+        [&request.spec.handler, &function.spec.default_handler].into_iter().find(|name| !name.is_empty());
     let mut run = Run { spec: request.spec.clone(), ..Run::default() };
     run.spec.function = function.uri();
     let metadata = &mut run.metadata;
@@ -219,7 +231,11 @@ fn new_run(function: &Function, request: Request, base_dir: &Path, work_dir: &Pa
 
 /// An input that is a file of this machine must be there.
 fn check_inputs(run: &Run, base_dir: &Path) -> Result<()> {
-    let folder = if run.spec.input_path.is_empty() { base_dir.to_owned() } else { base_dir.join(&run.spec.input_path) };
+    let folder = if run.spec.input_path.is_empty() {
+        base_dir.to_owned()
+    } else {
+        base_dir.join(&run.spec.input_path)
+    };
     for (name, place) in &run.spec.inputs {
         let path = match place.split_once("://") {
             Some(("file", path)) => PathBuf::from(path),

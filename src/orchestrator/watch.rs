@@ -3,11 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::stream::{self, BoxStream};
-use runtime_core::{
-    Error, ErrorKind, Result, Run, Store,
-    logs::LogLine,
-    run::RunKey,
-};
+use runtime_core::{Error, ErrorKind, Result, Run, Store, logs::LogLine, run::RunKey};
 use tokio::sync::watch;
 
 use super::{follow::Live, log::LogReader};
@@ -85,7 +81,8 @@ impl Handle {
     /// When the run cannot be watched to its end; the run itself may have failed without that being an error here.
     pub async fn wait(mut self) -> Result<Run> {
         if let Source::Here(live) = &mut self.source {
-            let live = live.wait_for(|live| live.over.is_some()).await.map_err(|_| abandoned(&self.key))?.clone();
+            let live =
+                live.wait_for(|live| live.over.is_some()).await.map_err(|_| abandoned(&self.key))?.clone();
             check_over(&self.key, &live)?;
             return Ok(Arc::unwrap_or_clone(live.run));
         }
@@ -140,7 +137,8 @@ impl Handle {
             Source::Elsewhere { store, changes } => {
                 changes.borrow_and_update();
                 let record = store.get_run(&self.key).await?;
-                let record = record.ok_or_else(|| Error::not_found(format!("there is no run {}", self.key)))?;
+                let record =
+                    record.ok_or_else(|| Error::not_found(format!("there is no run {}", self.key)))?;
                 let ended = record.run.state().is_terminal();
                 Ok((Arc::new(record.run), None, None, ended))
             }
@@ -173,13 +171,18 @@ impl Handle {
 }
 
 fn abandoned(key: &RunKey) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("run {key} is not followed any more: its orchestrator was closed"))
-        .help("the next start of an orchestrator on the same home takes it up")
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("run {key} is not followed any more: its orchestrator was closed"),
+    )
+    .help("the next start of an orchestrator on the same home takes it up")
 }
 
 fn check_over(key: &RunKey, live: &Live) -> Result<()> {
     match &live.over {
-        Some(Err(why)) => Err(Error::new(ErrorKind::Unavailable, format!("run {key} is not followed any more: {why}"))),
+        Some(Err(why)) => {
+            Err(Error::new(ErrorKind::Unavailable, format!("run {key} is not followed any more: {why}")))
+        }
         _ => Ok(()),
     }
 }

@@ -28,7 +28,11 @@ fn refused(folder: &Folder, args: &str, parts: &[&str]) -> Done {
 fn no_file() {
     let folder = Folder::with("train.py", TRAIN);
     refused(&folder, "run trian.py", &["there is no file trian.py", "help: did you mean train.py?"]);
-    refused(&folder, "run nowhere/f.yaml", &["there is no file nowhere/f.yaml", "help: there is no folder nowhere"]);
+    refused(
+        &folder,
+        "run nowhere/f.yaml",
+        &["there is no file nowhere/f.yaml", "help: there is no folder nowhere"],
+    );
     refused(&folder, "run nothing", &["`nothing`", "help: "]);
     refused(&folder, "run ./train", &["there is no file ./train"]);
 }
@@ -54,7 +58,11 @@ fn yaml_of_something_else() {
 #[test]
 fn an_unknown_kind_lists_those_there_are() {
     let folder = Folder::with("f.yaml", function("").replace("kind: local", "kind: lokal"));
-    refused(&folder, "run f.yaml", &["unknown kind `lokal`", "help: did you mean `local`?", "handler, local"]);
+    refused(
+        &folder,
+        "run f.yaml",
+        &["unknown kind `lokal`", "help: did you mean `local`?", "handler, local"],
+    );
     folder.write("f.sh", "true\n");
     refused(&folder, "run f.sh --kind rocket", &["unknown kind `rocket`", "handler, local"]);
 }

@@ -39,7 +39,8 @@ fn a_shell_program_in_its_environment() {
 #[test]
 fn a_handler_with_results_and_artifacts() {
     let folder = Folder::with("square.py", SQUARE);
-    let done = folder.run("run square.py --handler square -p n=12 -p label=x --returns squared --label team=a");
+    let done =
+        folder.run("run square.py --handler square -p n=12 -p label=x --returns squared --label team=a");
     done.ok();
     assert!(done.stdout.contains("squaring 12\n"), "{done:#?}");
     assert!(!done.stdout.contains("a warning") && done.stderr.contains("a warning"), "{done:#?}");
@@ -105,7 +106,9 @@ fn a_time_limit_ends_it() {
 #[test]
 fn a_pipe_gets_no_escapes() {
     let folder = Folder::with("square.py", SQUARE);
-    for args in ["run square.py --handler square -p n=1", "runs", "kinds", "functions", "--help", "run --help"] {
+    for args in
+        ["run square.py --handler square -p n=1", "runs", "kinds", "functions", "--help", "run --help"]
+    {
         let done = folder.run(args);
         assert!(!done.ok().stdout.contains('\x1b') && !done.stderr.contains('\x1b'), "{done:#?}");
     }
@@ -137,7 +140,8 @@ fn bytes_that_are_no_text_arrive_as_they_are() {
 #[test]
 fn a_very_long_line_arrives_whole() {
     const LONG: usize = 100_000_000;
-    let folder = Folder::with("long.sh", format!("head -c {LONG} /dev/zero | tr '\\000' x; echo; echo end\n"));
+    let folder =
+        Folder::with("long.sh", format!("head -c {LONG} /dev/zero | tr '\\000' x; echo; echo end\n"));
     let output = folder.command(["run", "long.sh"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.stdout.iter().position(|byte| *byte == b'\n'), Some(LONG));

@@ -24,6 +24,7 @@ At the end of the input the template starts nothing more, waits for its children
 
 Start-up is measured against `python3 FILE`, so this file holds what a whole program needs and no more; the rest is
 imported when something asks for it, and `re`, `json`, `inspect` and `typing` only where a run goes wrong or needs them.
+Not even `os` is: `python3 -S` starts without it.
 
     values    what JSON can hold          report   errors, the report        run        one run of a handler
     data      inputs                      load     finds and loads code      call       binds and calls
@@ -32,8 +33,12 @@ imported when something asks for it, and `re`, `json`, `inspect` and `typing` on
     template  warm processes
 """
 
-import os
 import sys
+
+try:
+    import posix
+except ImportError:  # not a Unix
+    import os as posix
 
 __all__ = ["Artifact", "Context", "DataItem", "get_or_create_ctx"]
 
@@ -89,9 +94,19 @@ def __getattr__(name):
     return getattr(__import__(f"{__name__}.{home}", fromlist=[name]), name)
 
 
+def _set_env(name, value, replace=True):
+    os = sys.modules.get("os")
+    environ = posix.environ if os is None else os.environ  # what `os.environ` will be made of, and what it is
+    key, value = (name, value) if os is not None else (name.encode(), value.encode())
+    if replace or key not in environ:
+        environ[key] = value
+        if os is None:
+            posix.putenv(key, value)
+
+
 def watch_mlrun():
     """Lets `with_mlrun` know when the code imports MLRun's stand-in for a database."""
-    os.environ.setdefault("MLRUN_HTTPDB__NOP_DB__VERBOSE", "false")  # no warnings that there is no API server
+    _set_env("MLRUN_HTTPDB__NOP_DB__VERBOSE", "false", replace=False)  # no warnings that there is no API server
     sys.meta_path.insert(0, _WatchMlrun)
 
 
@@ -108,10 +123,13 @@ class _WatchMlrun:
 
 def prepare(job):
     """sys.path and sys.argv, as if the code had been started by itself."""
-    code, base = job["code"], job.get("base_dir") or os.getcwd()
+    code, base = job["code"], job.get("base_dir") or posix.getcwd()
     path = code.get("path")
-    sys.path[0] = os.path.dirname(os.path.abspath(path)) if path else base
-    sys.path[1:1] = [os.path.join(base, folder) for folder in job.get("pythonpath") or ()]
+    sys.path[0] = path.rpartition("/")[0] or "/" if path else base
+    if job.get("pythonpath"):
+        from os.path import join
+
+        sys.path[1:1] = [join(base, folder) for folder in job["pythonpath"]]
     sys.argv[:] = [path or code["module"], *(job.get("args") or ())]
 
 
@@ -122,29 +140,33 @@ def _load_main(code):
         from .load import load_main
 
         return load_main(code)
+    from _frozen_importlib_external import SourceFileLoader
+
+    # As an import does, with its cache beside the file: the first compile() of a process makes all classes of `ast`,
+    # which takes longer than the rest of this.
+    loader = SourceFileLoader("__main__", path)
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        code = loader.get_code("__main__")
     except OSError as exc:
         from .report import HandlerError
 
         raise HandlerError(f"the code {path} cannot be read: {exc.strerror}") from None
     module = type(sys)("__main__")
-    module.__file__, module.__cached__ = path, None
+    module.__file__, module.__cached__, module.__loader__ = path, None, loader
     sys.modules["__main__"] = module
-    return module, compile(data, path, "exec", dont_inherit=True)
+    return module, code
 
 
 def _run_program(job):
     """The whole program. Ends by an exception, as a program does."""
     import atexit
 
-    owner, meta = os.getpid(), job.get("meta_tmpfile")
+    owner, meta = posix.getpid(), job.get("meta_tmpfile")
 
     def close():  # registered first, so it comes after all that the program itself does at its end
-        if owner != os.getpid():
+        if owner != posix.getpid():
             return
-        if "mlrun" in sys.modules or meta and os.path.exists(meta):
+        if "mlrun" in sys.modules or meta and _exists(meta):
             from .with_mlrun import absorb_mlrun
 
             absorb_mlrun(job)
@@ -162,10 +184,17 @@ def _run_program(job):
         raise
 
 
+def _exists(path):
+    try:
+        return bool(posix.stat(path))
+    except OSError:
+        return False
+
+
 def main():
     """The entry point: `run RUN_JSON` or `template`, after AGENT_DIR was put at sys.path[0]."""
     sys.path.append(sys.path[0])
-    os.environ.setdefault("MPLBACKEND", "Agg")  # figures need no display
+    _set_env("MPLBACKEND", "Agg", replace=False)  # figures need no display
     if sys.stdout is not None:
         sys.stdout.reconfigure(line_buffering=True)  # lines appear as they are printed
     if sys.argv[1:] == ["template"]:
@@ -175,10 +204,10 @@ def main():
     if len(sys.argv) != 3 or sys.argv[1] != "run":
         raise SystemExit("runtimes: start it with `run RUN_JSON` or `template`")
     path = sys.argv[2]
-    with open(path, encoding="utf-8") as file:
-        job = state.job = from_json(file.read())
-    os.environ["RUNTIMES_RUN_FILE"] = path
-    os.environ["RUNTIMES_RUN_PID"] = str(os.getpid())
+    with open(path, "rb") as file:
+        job = state.job = from_json(file.read().decode())
+    _set_env("RUNTIMES_RUN_FILE", path)
+    _set_env("RUNTIMES_RUN_PID", str(posix.getpid()))
     prepare(job)
     if job.get("meta_tmpfile"):
         watch_mlrun()

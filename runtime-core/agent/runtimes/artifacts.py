@@ -137,7 +137,7 @@ def table(value):
     return pandas.DataFrame(value)
 
 
-def preview(df, rows):
+def describe_table(df, rows):
     """What a reader wants to know of a table without opening it."""
     if not hasattr(df, "columns"):
         return {"length": len(df)} if hasattr(df, "__len__") else {}

@@ -3,7 +3,7 @@
 import os
 
 from . import from_json, state
-from .artifacts import Artifact, existing, has, is_figure, is_frame, measure, preview, table, writer
+from .artifacts import Artifact, describe_table, existing, has, is_figure, is_frame, measure, table, writer
 from .data import DataItem, input_of
 from .logger import Logger
 from .report import Report, text_of
@@ -182,7 +182,7 @@ class Context:
             form = "parquet" if type(df).__module__.startswith("polars") or has("pyarrow") or has("fastparquet") else "csv"
         write, form = writer(self, key, df, form)
         path = target_path or self._write(key, form, write, artifact_path)
-        spec.update(preview(df, 20 if preview is None else int(preview)))
+        spec.update(describe_table(df, 20 if preview is None else int(preview)))
         if stats and hasattr(df, "describe"):
             spec["stats"] = plain(df.describe().to_dict())
         spec.update((name, plain(value)) for name, value in more.items())
@@ -201,7 +201,7 @@ class Context:
                 "outputs": outputs, "feature_vector": feature_vector, "label_column": label_column, "feature_weights": feature_weights, **more}  # fmt: skip
         if training_set is not None and not inputs:
             labelled = [label_column] if isinstance(label_column, str) else label_column or []
-            fields = preview(training_set, 0).get("schema", {}).get("fields", [])
+            fields = describe_table(training_set, 0).get("schema", {}).get("fields", [])
             spec["inputs"] = [field for field in fields if field["name"] not in labelled]
         spec = plain({name: value for name, value in spec.items() if value})
         spec["model_file"] = name = os.path.basename(str(model_file)) if model_file else f"{os.path.basename(key)}.pkl" if body is not None else ""

@@ -135,24 +135,24 @@ class Template:
             raise RuntimeError(f"start {start.get('id')!r} came with {len(fds)} descriptors; state, stdout and stderr are needed")
         (self.reuse if start.get("mode") == "reuse" else self.fork)(start, *fds)
 
-    def fork(self, start, state, out, err):
+    def fork(self, start, record, out, err):
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            self.child(start, state, out, err)
+            self.child(start, record, out, err)
         os.close(out)
         os.close(err)
-        self.children[pid] = (start["id"], state)
+        self.children[pid] = (start["id"], record)
         self.send("started", {"id": start["id"], "pid": pid})
 
-    def child(self, start, state, out, err):
+    def child(self, start, record, out, err):
         """The run, in a process of its own. Does not return."""
         code = 1
         try:
             os.setpgid(0, 0)
             pid = os.getpid()
-            os.write(state, b"pid %d\n" % pid)
+            os.write(record, b"pid %d\n" % pid)
             signal = self.signal
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -197,10 +197,10 @@ class Template:
             sys.argv[1:] = job["args"]
         return run_handler(job, self.loaded)
 
-    def reuse(self, start, state, out, err):
+    def reuse(self, start, record, out, err):
         """The run, right here; afterwards everything is as it was but for what the code keeps in memory."""
         pid = os.getpid()
-        os.write(state, b"pid %d\n" % pid)
+        os.write(record, b"pid %d\n" % pid)
         self.send("started", {"id": start["id"], "pid": pid})
         streams, argv, path, cwd = (sys.stdout, sys.stderr), sys.argv[:], sys.path[:], os.getcwd()
         env = dict(os.environ._data)
@@ -235,8 +235,8 @@ class Template:
             os.environ._data.clear()
             os.environ._data.update(env)
         self.signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)  # asyncio takes it away
-        os.write(state, b"exit %d\n" % code)
-        os.close(state)
+        os.write(record, b"exit %d\n" % code)
+        os.close(record)
         self.send("exited", {"id": start["id"], "code": code, "signal": None})
 
     def reap(self):
@@ -245,12 +245,12 @@ class Template:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done != pid:
                 continue
-            name, state = self.children.pop(pid)
+            name, record = self.children.pop(pid)
             signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
             code = None if signal else os.WEXITSTATUS(status)
             try:
-                os.write(state, b"signal %d\n" % signal if signal else b"exit %d\n" % code)
+                os.write(record, b"signal %d\n" % signal if signal else b"exit %d\n" % code)
             except OSError:
                 pass  # nobody reads it any more
-            os.close(state)
+            os.close(record)
             self.send("exited", {"id": name, "code": code, "signal": signal})

@@ -43,11 +43,15 @@ def mlrun_context(job):
 def absorb_mlrun(job):
     """Takes over what MLRun has noted of this run: from its context, or from the file that it leaves behind."""
     global _ctx
-    run, path = None, job.get("meta_tmpfile")
     report = state.report = state.report or Report(job.get("report"))
+    run, path = None, job.get("meta_tmpfile")
+    store = getattr(sys.modules.get("mlrun.runtimes.utils"), "global_context", None)
     try:
-        if _ctx is not None:
-            run, _ctx = _ctx.to_dict(), None
+        # The context knows more than its file: an error that the code sets is not written there.
+        context = _ctx or (store and store.get())
+        _ctx = None
+        if context is not None:
+            run = context.to_dict()
         elif path and os.path.exists(path) and os.path.getsize(path):
             with open(path, encoding="utf-8") as file:
                 run = from_json(file.read())

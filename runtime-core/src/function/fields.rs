@@ -13,6 +13,11 @@ pub(crate) trait Field: Default + PartialEq + Serialize + DeserializeOwned {
     fn prepare(value: &Value) -> Cow<'_, Value> {
         Cow::Borrowed(value)
     }
+
+    /// Reads it; an error has the path of what is wrong.
+    fn read(value: &Value, path: &str) -> Result<Self> {
+        yaml::from_value(&Self::prepare(value), path)
+    }
 }
 
 impl Field for String {}
@@ -135,7 +140,7 @@ impl<'a> Fields<'a> {
         self.taken.push(key);
         match self.map.and_then(|map| map.get(key)) {
             None | Some(Value::Null) => Ok(T::default()),
-            Some(value) => yaml::from_value(&T::prepare(value), &yaml::join(&self.path, key)),
+            Some(value) => T::read(value, &yaml::join(&self.path, key)),
         }
     }
 

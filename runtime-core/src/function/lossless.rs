@@ -9,11 +9,7 @@ pub(super) const SURROGATE: char = '\u{FDD1}';
 
 /// The number that a marked text stands for.
 pub(super) fn raw_number(text: &str) -> Option<&str> {
-    let number = text.strip_prefix(RAW_NUMBER)?;
-    let digits = number.strip_prefix('-').unwrap_or(number);
-    let known = matches!(digits, "NaN" | "Infinity")
-        || (!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
-    known.then_some(number)
+    text.strip_prefix(RAW_NUMBER).filter(|number| matches!(*number, "NaN" | "Infinity" | "-Infinity"))
 }
 
 /// The digits after a [`SURROGATE`].

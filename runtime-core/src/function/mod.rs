@@ -101,7 +101,7 @@ impl Function {
     /// # Errors
     /// `Internal`, where a value cannot be written as YAML.
     pub fn to_yaml(&self) -> Result<String> {
-        yaml::to_string(&*self.document())
+        yaml::to_string(&yaml::Written(&self.document()))
     }
 
     /// Where a field stands: `function.yaml:7:3`, if the function was read from a text.

@@ -29,7 +29,6 @@ object_fields!(
     Vec<core::VolumeMount>,
     Vec<core::Toleration>,
     Option<core::Affinity>,
-    Option<SecurityContext>,
     core::ResourceRequirements,
 );
 
@@ -101,7 +100,7 @@ impl PodSpec {
 /// `64Mi`: bytes in the largest binary unit that divides them.
 pub fn format_bytes(bytes: u64) -> String {
     for (unit, shift) in [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)] {
-        if bytes >= 1 << shift && bytes % (1 << shift) == 0 {
+        if bytes >= 1 << shift && bytes.is_multiple_of(1 << shift) {
             return format!("{}{unit}", bytes >> shift);
         }
     }

@@ -2,6 +2,13 @@
 
 use k8s_openapi::api::core::v1 as core;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Result,
+    function::fields::{Field, without_nulls},
+    yaml,
+};
 
 /// Users and rights of a function's pods. MLRun writes the fields of a container and of a pod into one object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +28,22 @@ pub struct SecurityContext {
     /// Kernel parameters; a pod's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sysctls: Option<Vec<core::Sysctl>>,
+}
+
+impl Field for Option<SecurityContext> {
+    /// Both parts by themselves: a flattened one loses the path of what is wrong.
+    fn read(value: &Value, path: &str) -> Result<Self> {
+        let value = without_nulls(value, &[]);
+        let container: core::SecurityContext = yaml::from_value(&value, path)?;
+        let pod: core::PodSecurityContext = yaml::from_value(&value, path)?;
+        Ok(Some(SecurityContext {
+            container,
+            fs_group: pod.fs_group,
+            fs_group_change_policy: pod.fs_group_change_policy,
+            supplemental_groups: pod.supplemental_groups,
+            sysctls: pod.sysctls,
+        }))
+    }
 }
 
 impl From<core::SecurityContext> for SecurityContext {

@@ -9,6 +9,7 @@ mod call;
 mod collect;
 mod excerpt;
 mod hint;
+mod nesting;
 mod signature;
 mod usage;
 
@@ -109,12 +110,11 @@ impl Module {
     /// # Errors
     /// `Invalid` where the syntax is wrong, at `file.py:LINE:COLUMN`, with that line and a caret under the column.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
-        if text.len() > LARGEST {
+        if text.len() > LARGEST || nesting::too_deep(text) {
             return Ok(Self::unknown(name));
         }
-        // Trees are walked and dropped recursively. On a stack of its own, sized by the text, code that is nested
-        // too deep for Python cannot overflow the stack of the caller.
-        let stack = (4 << 20) + text.len().saturating_mul(2048).min(512 << 20);
+        // Trees are walked and dropped recursively, on a stack of its own that is large enough for what is left.
+        let stack = (4 << 20) + 4096 * text.len().min(nesting::DEEPEST);
         std::thread::scope(|scope| {
             let worker = std::thread::Builder::new()
                 .name("python-parser".to_owned())

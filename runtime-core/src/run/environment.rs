@@ -3,7 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::Run;
-use crate::{Function, plan::{EnvValue, EnvVar}};
+use crate::{
+    Function,
+    plan::{EnvValue, EnvVar},
+};
 
 /// The run as `MLRUN_EXEC_CONFIG` carries it: `spec`, `metadata` and the state.
 pub fn exec_config(run: &Run, output_path: &str) -> Value {

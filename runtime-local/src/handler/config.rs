@@ -31,6 +31,7 @@ impl HandlerConfig {
             .filter(|(key, value)| Self::FIELDS.contains(&key.as_str()) && !value.is_null())
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        Self::deserialize(&Value::Object(own)).map_err(|error| Error::invalid("spec.reuse", error.to_string()))
+        Self::deserialize(&Value::Object(own))
+            .map_err(|error| Error::invalid("spec.reuse", error.to_string()))
     }
 }

@@ -15,7 +15,8 @@ pub(super) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
     let work = work(function, run)?;
     let python = matches!(work, Work::Python { .. });
     if shared::limits(function)? != Limits::default() {
-        plan.notes.push("spec.resources.limits has no effect on a handler: it shares a warm process".to_owned());
+        plan.notes
+            .push("spec.resources.limits has no effect on a handler: it shares a warm process".to_owned());
     }
     if python {
         plan.python = Some(shared::python(function));

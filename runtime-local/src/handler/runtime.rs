@@ -36,8 +36,11 @@ impl Runtime for HandlerRuntime {
             Some(Work::Call { handler }) => {
                 let handler = Handlers::linked().get(handler)?;
                 (handler.check)(&run.spec.parameters).map_err(|message| {
-                    Error::invalid(format!("handler {}", handler.name), format!("its parameters do not fit: {message}"))
-                        .help("give each parameter as `-p name=value` or `Request::parameter(name, value)`")
+                    Error::invalid(
+                        format!("handler {}", handler.name),
+                        format!("its parameters do not fit: {message}"),
+                    )
+                    .help("give each parameter as `-p name=value` or `Request::parameter(name, value)`")
                 })
             }
             _ => match function.code()? {

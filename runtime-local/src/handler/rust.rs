@@ -97,11 +97,12 @@ macro_rules! handler {
 
 fn parameters<P: DeserializeOwned>(parameters: &Map<String, Value>) -> Result<P, String> {
     let object = Value::Object(parameters.clone());
-    P::deserialize(&object).or_else(|error| {
-        // A handler without parameters takes `()`.
-        if parameters.is_empty() { P::deserialize(&Value::Null).map_err(|_| error) } else { Err(error) }
-    })
-    .map_err(|error| error.to_string())
+    P::deserialize(&object)
+        .or_else(|error| {
+            // A handler without parameters takes `()`.
+            if parameters.is_empty() { P::deserialize(&Value::Null).map_err(|_| error) } else { Err(error) }
+        })
+        .map_err(|error| error.to_string())
 }
 
 fn outcome<R: Serialize, E: Display>(outcome: Result<R, E>) -> Result<Value, String> {
@@ -118,7 +119,10 @@ pub fn check_blocking<P: DeserializeOwned, R, E>(
 }
 
 #[doc(hidden)]
-pub fn check_async<P: DeserializeOwned, F>(_: fn(Context, P) -> F, given: &Map<String, Value>) -> Result<(), String> {
+pub fn check_async<P: DeserializeOwned, F>(
+    _: fn(Context, P) -> F,
+    given: &Map<String, Value>,
+) -> Result<(), String> {
     parameters::<P>(given).map(drop)
 }
 
@@ -174,13 +178,17 @@ impl Handlers {
     /// `NotFound`, listing those that are there; `AlreadyExists` where two have that name.
     pub fn get(&self, name: &str) -> Result<RustHandler> {
         if self.1.contains(name) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("two Rust handlers are called `{name}`"))
-                .at("handler")
-                .help("give one another name: handler!(function, \"name\")"));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("two Rust handlers are called `{name}`"),
+            )
+            .at("handler")
+            .help("give one another name: handler!(function, \"name\")"));
         }
         self.0.get(name).copied().ok_or_else(|| {
             let names: Vec<_> = self.names().collect();
-            let error = Error::not_found(format!("no Rust handler `{name}` is linked into this program")).at("handler");
+            let error = Error::not_found(format!("no Rust handler `{name}` is linked into this program"))
+                .at("handler");
             match (did_you_mean(name, names.iter().copied()), names.as_slice()) {
                 (Some(close), _) => error.help(format!("did you mean `{close}`?")),
                 (None, []) => error.help("there are none: register one with handler!, or give Python code"),

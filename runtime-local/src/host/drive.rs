@@ -67,7 +67,7 @@ impl Drive {
     async fn finish(self, mut seen: Observation) {
         seen.ended = true;
         self.shared.forget(&self.job.key);
-        let _ = self.events.send(Event::Seen(seen)).await;
+        let _ = self.events.send(Event::Seen(Box::new(seen))).await;
     }
 
     async fn work(&mut self, plan: &HostPlan) -> Result<Observation> {
@@ -90,7 +90,10 @@ impl Drive {
             job: &job,
             attempt: &attempt,
             python: environment.as_ref().map(|environment| environment.python.as_path()),
-            environment: environment.as_ref().filter(|_| has_packages).map(|environment| environment.dir.as_path()),
+            environment: environment
+                .as_ref()
+                .filter(|_| has_packages)
+                .map(|environment| environment.dir.as_path()),
             ports: &ports,
             secrets: &*shared.secrets,
         };
@@ -177,7 +180,7 @@ impl Drive {
     }
 
     pub(crate) async fn seen(&self, parts: Vec<Part>) {
-        let _ = self.events.send(Event::Seen(self.observe(parts))).await;
+        let _ = self.events.send(Event::Seen(Box::new(self.observe(parts)))).await;
     }
 
     fn observe(&self, parts: Vec<Part>) -> Observation {

@@ -79,7 +79,15 @@ impl<'a> Group<'a> {
                 running: None,
             })
             .collect();
-        Self { drive, plan, resolver, slots, stop: Stop::default(), tasks: JoinSet::new(), news: mpsc::unbounded_channel() }
+        Self {
+            drive,
+            plan,
+            resolver,
+            slots,
+            stop: Stop::default(),
+            tasks: JoinSet::new(),
+            news: mpsc::unbounded_channel(),
+        }
     }
 
     /// Runs them all; returns how each ended, and why they were stopped if they were.

@@ -27,10 +27,7 @@ use runtime_core::{
     secret::SecretSource,
     target::{Event, Job, Target},
 };
-use tokio::{
-    sync::mpsc,
-    task::AbortHandle,
-};
+use tokio::{sync::mpsc, task::AbortHandle};
 
 use drive::{Control, Drive};
 use environment::{Environments, Interpreter};
@@ -143,7 +140,10 @@ impl Target for HostTarget {
         {
             let mut runs = self.shared.runs();
             if runs.contains_key(&key) {
-                return Err(Error::new(ErrorKind::AlreadyExists, format!("run {key} is being followed already")));
+                return Err(Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("run {key} is being followed already"),
+                ));
             }
             runs.insert(key.clone(), Driven { control, task: None });
         }
@@ -228,6 +228,7 @@ fn check_program(job: &Job, plan: &HostPlan, process: &runtime_core::plan::Proce
         EnvValue::Value(value) if var.name == "PATH" => Some(value),
         _ => None,
     });
-    let workdir = process.workdir.as_ref().map_or_else(|| job.work_dir.clone(), |workdir| job.base_dir.join(workdir));
+    let workdir =
+        process.workdir.as_ref().map_or_else(|| job.work_dir.clone(), |workdir| job.base_dir.join(workdir));
     resolve::find_program(command, &[&workdir, &job.base_dir], path.unwrap_or(&own)).map(drop)
 }

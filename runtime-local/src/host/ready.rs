@@ -41,7 +41,10 @@ pub(crate) fn watch(
             let text = text.clone();
             tokio::spawn(async move {
                 let printed = async {
-                    let mut tails = [Tail::new(&stdout, "", Stream::Stdout, 0), Tail::new(&stderr, "", Stream::Stderr, 0)];
+                    let mut tails = [
+                        Tail::new(&stdout, "", Stream::Stdout, 0),
+                        Tail::new(&stderr, "", Stream::Stderr, 0),
+                    ];
                     let mut lines = Vec::new();
                     loop {
                         for tail in &mut tails {

@@ -44,7 +44,11 @@ pub(crate) struct Resolver<'a> {
 impl Resolver<'_> {
     /// The program to start for this process; writes what it will read.
     pub(crate) fn invocation(&self, process: &Process, limits: &str) -> Result<Invocation> {
-        let env = self.env(process)?;
+        let mut env = self.env(process)?;
+        if matches!(process.work, Work::Program { .. }) {
+            // A program without an agent may write its own report.
+            env.insert("RUNTIMES_REPORT".to_owned(), self.report_file(process).display().to_string());
+        }
         let workdir = self.workdir(process);
         let (program, args) = match &process.work {
             Work::Program { command, args, code } => {
@@ -55,10 +59,12 @@ impl Resolver<'_> {
             Work::Python { .. } => {
                 let spec = self.spec(process)?;
                 let file = self.spec_file(process);
-                let text = serde_json::to_vec(&spec).map_err(|error| Error::internal("a run cannot be written").source(error))?;
+                let text = serde_json::to_vec(&spec)
+                    .map_err(|error| Error::internal("a run cannot be written").source(error))?;
                 write_atomically(&file, &text)?;
                 let agent = self.layout.agent()?;
-                let args = ["-c".into(), BOOT.into(), agent.into_os_string(), "run".into(), file.into_os_string()];
+                let args =
+                    ["-c".into(), BOOT.into(), agent.into_os_string(), "run".into(), file.into_os_string()];
                 (self.interpreter()?.to_owned(), args.to_vec())
             }
             work => return Err(Error::internal(format!("{work:?} is no program"))),
@@ -90,7 +96,8 @@ impl Resolver<'_> {
                 json!({ "path": path, "name": name })
             }
         };
-        let pythonpath: Vec<PathBuf> = pythonpath.iter().map(|folder| self.job.base_dir.join(folder)).collect();
+        let pythonpath: Vec<PathBuf> =
+            pythonpath.iter().map(|folder| self.job.base_dir.join(folder)).collect();
         Ok(json!({
             "run": &*self.job.run,
             "code": code,
@@ -195,7 +202,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn program(&self, command: &str, code: Option<&Code>, workdir: &Path, path: Option<&String>) -> Result<PathBuf> {
+    fn program(
+        &self,
+        command: &str,
+        code: Option<&Code>,
+        workdir: &Path,
+        path: Option<&String>,
+    ) -> Result<PathBuf> {
         if let Some(code) = code {
             return Ok(self.code_file(code)?.0);
         }
@@ -221,12 +234,15 @@ pub(crate) fn find_program(command: &str, folders: &[&Path], path: &str) -> Resu
                 .help("paths are read against the function's folder")
         });
     }
-    let on_path = std::env::split_paths(path).map(|folder| folder.join(command)).find(|path| executable(path));
+    let on_path =
+        std::env::split_paths(path).map(|folder| folder.join(command)).find(|path| executable(path));
     let beside = || folders.iter().map(|folder| folder.join(command)).find(|path| path.is_file());
     on_path.or_else(beside).ok_or_else(|| {
-        Error::not_found(format!("there is no program {command:?} on PATH, and no such file beside the function"))
-            .at("spec.command")
-            .help("install it, or write the path of a program or a script")
+        Error::not_found(format!(
+            "there is no program {command:?} on PATH, and no such file beside the function"
+        ))
+        .at("spec.command")
+        .help("install it, or write the path of a program or a script")
     })
 }
 
@@ -255,8 +271,11 @@ pub(crate) fn find_secret(
     match secrets.get(name, key).map_err(|error| error.under(&place()))? {
         Some(secret) => Ok(Some(secret.expose().to_owned())),
         None if optional => Ok(None),
-        None => Err(Error::new(ErrorKind::NotFound, format!("the secret {name:?} has no key {key:?}, or there is no such secret"))
-            .at(place())
-            .help(secrets.how_to_set(name, key))),
+        None => Err(Error::new(
+            ErrorKind::NotFound,
+            format!("the secret {name:?} has no key {key:?}, or there is no such secret"),
+        )
+        .at(place())
+        .help(secrets.how_to_set(name, key))),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use runtime_core::{Error, ErrorKind, Result, secret::{Secret, SecretSource}};
+use runtime_core::{
+    Error, ErrorKind, Result,
+    secret::{Secret, SecretSource},
+};
 
 /// Secrets in `<home>/secrets/NAME/KEY`, readable by their owner only.
 #[derive(Clone, Debug)]
@@ -19,7 +22,10 @@ impl SecretSource for SecretFolder {
     fn get(&self, name: &str, key: &str) -> Result<Option<Secret>> {
         // A name with a slash would lead out of the folder.
         if [name, key].iter().any(|part| part.is_empty() || part.contains('/') || part.starts_with("..")) {
-            return Err(Error::invalid("secretKeyRef", format!("{name:?}, {key:?}: no names of a secret and a key")));
+            return Err(Error::invalid(
+                "secretKeyRef",
+                format!("{name:?}, {key:?}: no names of a secret and a key"),
+            ));
         }
         let path = self.0.join(name).join(key);
         let meta = match fs::metadata(&path) {
@@ -28,8 +34,11 @@ impl SecretSource for SecretFolder {
             Err(error) => return Err(Error::io("read", &path, error)),
         };
         if meta.permissions().mode() & 0o077 != 0 {
-            return Err(Error::new(ErrorKind::PermissionDenied, format!("{} can be read by others", path.display()))
-                .help(format!("chmod 600 '{}'", path.display())));
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                format!("{} can be read by others", path.display()),
+            )
+            .help(format!("chmod 600 '{}'", path.display())));
         }
         let value = fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
         Ok(Some(Secret::new(value.strip_suffix('\n').unwrap_or(&value))))

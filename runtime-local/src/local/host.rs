@@ -49,13 +49,17 @@ fn work(function: &Function, run: &Run) -> Result<Work> {
             refuse_handler(handler, &code.name)?;
             Ok(Work::Program { command: code.name.clone(), args, code: Some(shared::source(code)) })
         }
-        None if mode == Mode::Agent && is_python(command) => Ok(python(Code::File(command.into()), handler, args)),
-        None if mode == Mode::Agent && command.is_empty() => match handler.and_then(|handler| handler.split_once(':')) {
-            Some((module, name)) if !name.starts_with(':') => {
-                Ok(python(Code::Module(module.to_owned()), Some(name), args))
+        None if mode == Mode::Agent && is_python(command) => {
+            Ok(python(Code::File(command.into()), handler, args))
+        }
+        None if mode == Mode::Agent && command.is_empty() => {
+            match handler.and_then(|handler| handler.split_once(':')) {
+                Some((module, name)) if !name.starts_with(':') => {
+                    Ok(python(Code::Module(module.to_owned()), Some(name), args))
+                }
+                _ => Err(nothing()),
             }
-            _ => Err(nothing()),
-        },
+        }
         None if command.is_empty() => Err(nothing()),
         None => {
             if mode == Mode::Agent {
@@ -77,7 +81,9 @@ fn nothing() -> Error {
 fn refuse_handler(handler: Option<&str>, program: &str) -> Result<()> {
     match handler {
         None => Ok(()),
-        Some(handler) => Err(Error::invalid("handler", format!("{program} is not Python: it has no handler `{handler}`"))
-            .help("leave the handler out, or give a `.py` file")),
+        Some(handler) => {
+            Err(Error::invalid("handler", format!("{program} is not Python: it has no handler `{handler}`"))
+                .help("leave the handler out, or give a `.py` file"))
+        }
     }
 }

@@ -26,7 +26,14 @@ impl Runtime for LocalRuntime {
     }
 
     fn capability(&self) -> Capability {
-        Capability { batch: true, abortable: true, logs: true, host: true, survives: true, ..Capability::default() }
+        Capability {
+            batch: true,
+            abortable: true,
+            logs: true,
+            host: true,
+            survives: true,
+            ..Capability::default()
+        }
     }
 
     fn validate(&self, function: &Function, run: &Run) -> Result<()> {

@@ -1,4 +1,5 @@
 //! What the tests of environments need: wheels, other processes, and a package index under control.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     env, fs,
@@ -18,10 +19,10 @@ const HOME: &str = "RUNTIMES_TEST_HOME";
 const LINES: &str = "RUNTIMES_TEST_REQUIREMENTS";
 
 /// A build in a process of its own.
-pub struct Builder(Child);
+pub(crate) struct Builder(Child);
 
 impl Builder {
-    pub fn start(home: &Path, requirements: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(home: &Path, requirements: &[&str], variables: &[(&str, &str)]) -> Self {
         let child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "builder", "--nocapture"])
             .env(HOME, home)
@@ -36,19 +37,19 @@ impl Builder {
     }
 
     /// Waits for its end; what it printed.
-    pub fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         String::from_utf8(self.0.wait_with_output().unwrap().stdout).unwrap()
     }
 
     /// `kill -9`, of it alone.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 }
 
 /// In a [`Builder`]: builds, and prints what happens.
-pub fn build_if_asked() {
+pub(crate) fn build_if_asked() {
     let (Some(home), Ok(lines)) = (env::var_os(HOME), env::var(LINES)) else { return };
     let wanted =
         PythonEnvironment { requirements: lines.lines().map(str::to_owned).collect(), interpreter: None };
@@ -66,7 +67,7 @@ pub fn build_if_asked() {
 }
 
 /// Collects the steps of builds.
-pub fn steps() -> (impl Fn(Progress) + Sync + Send, impl Fn() -> Vec<String>) {
+pub(crate) fn steps() -> (impl Fn(Progress) + Sync + Send, impl Fn() -> Vec<String>) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let told = steps.clone();
     let tell = move |progress| {
@@ -78,21 +79,21 @@ pub fn steps() -> (impl Fn(Progress) + Sync + Send, impl Fn() -> Vec<String>) {
 }
 
 /// Writes a shell script.
-pub fn script(file: &Path, text: &str) {
+pub(crate) fn script(file: &Path, text: &str) {
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// What a Python prints.
-pub fn python(program: &Path, code: &str) -> String {
+pub(crate) fn python(program: &Path, code: &str) -> String {
     let output = Command::new(program).args(["-c", code]).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Makes a wheel of one module.
-pub fn wheel(folder: &Path, name: &str, version: &str, module: &str) -> PathBuf {
+pub(crate) fn wheel(folder: &Path, name: &str, version: &str, module: &str) -> PathBuf {
     let file = folder.join(format!("{name}-{version}-py3-none-any.whl"));
     let code = format!(
         "import zipfile\n\
@@ -109,7 +110,7 @@ pub fn wheel(folder: &Path, name: &str, version: &str, module: &str) -> PathBuf 
 }
 
 /// A package index that answers nobody until it is told what to serve.
-pub struct Index {
+pub(crate) struct Index {
     port: u16,
     wheel: Arc<Mutex<Option<PathBuf>>>,
     asked: mpsc::UnboundedReceiver<TcpStream>,
@@ -117,10 +118,10 @@ pub struct Index {
 }
 
 impl Index {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let wheel = Arc::new(Mutex::new(None));
+        let wheel = Arc::new(Mutex::new(None::<PathBuf>));
         let (sender, asked) = mpsc::unbounded_channel();
         let served = wheel.clone();
         std::thread::spawn(move || {
@@ -137,17 +138,17 @@ impl Index {
     }
 
     /// The line that makes pip ask here.
-    pub fn option(&self) -> String {
+    pub(crate) fn option(&self) -> String {
         format!("--index-url http://127.0.0.1:{}/simple", self.port)
     }
 
     /// Somebody asks, and waits for an answer.
-    pub async fn asked(&mut self) {
+    pub(crate) async fn asked(&mut self) {
         self.waiting.extend(self.asked.recv().await);
     }
 
     /// Those that wait are gone.
-    pub async fn asker_ended(&mut self) {
+    pub(crate) async fn asker_ended(&mut self) {
         for mut stream in self.waiting.drain(..) {
             let end = tokio::task::spawn_blocking(move || std::io::copy(&mut stream, &mut std::io::sink()));
             drop(end.await.unwrap());
@@ -155,7 +156,7 @@ impl Index {
     }
 
     /// From now on this wheel is served; those that waited are sent away.
-    pub fn serve(&mut self, wheel: &Path) {
+    pub(crate) fn serve(&mut self, wheel: &Path) {
         *self.wheel.lock().unwrap() = Some(wheel.to_owned());
         self.waiting.clear();
     }

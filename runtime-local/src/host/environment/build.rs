@@ -84,26 +84,31 @@ impl Environments {
         // What is there without a marker was left by a build that was killed.
         remove(dir.to_owned()).await?;
         drop(fs::remove_file(verdict_path(dir)));
-        let tool = Tool::find();
+        let tool = match Tool::uv() {
+            Some(tool) => tool,
+            None => {
+                Tool::pip(&child::run(tool::pip_version(&key.interpreter), hold, same, &|_| ()).await?.lines)
+            }
+        };
         let lines = &key.requirements.lines;
         let python = format!("Python {}", key.interpreter);
         progress(Progress::Step {
             what: format!("creating an environment on {python} with {}", tool.name()),
         });
-        let created = child::run(tool.create(&key.interpreter, dir), hold, progress).await?;
+        let created = child::run(tool.create(&key.interpreter, dir), hold, same, progress).await?;
         if !created.status.success() {
             return Err(explain("the virtual environment could not be created", &created.lines, &[]));
         }
         progress(Progress::Step { what: format!("installing {}", summary(lines)) });
         let file = dir.join("requirements.txt");
         write_private(&file, &lines.join("\n")).map_err(|source| Error::io("write", &file, source))?;
-        let mut install = tool.install(dir, &file, self.base.as_deref());
+        let mut install = tool.install(&key.interpreter, dir, &file, self.base.as_deref());
         if let Tool::Uv(_) = tool {
             // Without pip there is nothing to be read, and that is no error.
-            let asked = child::run(tool::pip_configuration(&key.interpreter), hold, &|_| ()).await?;
+            let asked = child::run(tool::pip_configuration(&key.interpreter), hold, same, &|_| ()).await?;
             install.envs(tool::for_uv(&asked.lines));
         }
-        let installed = child::run(install, hold, progress).await?;
+        let installed = child::run(install, hold, |line| without_file(&line, &file, lines), progress).await?;
         if !installed.status.success() {
             return Err(explain("the packages could not be installed", &installed.lines, lines));
         }
@@ -140,6 +145,27 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     })?
 }
 
+fn same(line: String) -> String {
+    line
+}
+
+/// pip names requirements by lines of our file, which nobody knows: what stands there is put instead.
+fn without_file(line: &str, file: &Path, lines: &[String]) -> String {
+    let mut text = line.to_owned();
+    let file = file.display();
+    if !text.contains(&file.to_string()) {
+        return text;
+    }
+    for (index, requirement) in lines.iter().enumerate() {
+        let here = format!("-r {file} (line {})", index + 1);
+        text = text.replace(&format!(" (from {here})"), "").replace(&format!("->{here}"), "");
+        text = text
+            .replace(&here, &mask(requirement))
+            .replace(&format!(" (from line {} of {file})", index + 1), "");
+    }
+    text
+}
+
 /// Some requirements, for people.
 fn summary(lines: &[String]) -> String {
     const NAMED: usize = 5;
@@ -147,5 +173,27 @@ fn summary(lines: &[String]) -> String {
     match lines.len().saturating_sub(NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_file_is_not_shown() {
+        let lines = ["a==1".to_owned(), "b @ https://me:pass@h/b.whl".to_owned()];
+        for (said, shown) in [
+            ("Collecting a==1 (from -r /e/r.txt (line 1))", "Collecting a==1"),
+            ("Collecting c (from a==1->-r /e/r.txt (line 1))", "Collecting c (from a==1)"),
+            (
+                "Cannot install -r /e/r.txt (line 2) and a==1",
+                "Cannot install b @ https://***@h/b.whl and a==1",
+            ),
+            ("Invalid requirement: 'a=1' (from line 1 of /e/r.txt)", "Invalid requirement: 'a=1'"),
+            ("-r /other/r.txt (line 1)", "-r /other/r.txt (line 1)"),
+        ] {
+            assert_eq!(without_file(said, Path::new("/e/r.txt"), &lines), shown);
+        }
     }
 }

@@ -38,10 +38,11 @@ impl Drop for Group {
 }
 
 /// Runs a program to its end. It gets the lock as its standard input: should this process be killed, the lock is
-/// held until the orphan has ended too. Dropping the future kills the program and all that it started.
+/// held until the orphan has ended too. Each line goes through `rewrite`. Dropping the future kills the program and all that it started.
 pub(super) async fn run(
     mut command: Command,
     hold: &Hold,
+    rewrite: impl Fn(String) -> String,
     progress: &(impl Fn(Progress) + Sync),
 ) -> Result<Ended> {
     let program = command.as_std().get_program().to_owned();
@@ -52,6 +53,7 @@ pub(super) async fn run(
     let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
     let kept = Mutex::new(Vec::new());
     let line = |line: String| {
+        let line = rewrite(line);
         progress(Progress::Line(line.clone()));
         if let Ok(mut kept) = kept.lock() {
             if kept.len() == KEPT {

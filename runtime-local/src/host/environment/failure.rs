@@ -31,36 +31,61 @@ pub fn mask(text: &str) -> String {
 pub(super) fn explain(what: &str, lines: &[String], requirements: &[String]) -> Error {
     let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).filter(|line| meaningful(line)).collect();
     let all = lines.join("\n");
+    let unreachable = UNREACHABLE.iter().any(|sign| all.contains(sign));
+    let help = if unreachable { Some(REACH.to_owned()) } else { help(&all) };
     let cause = cause(&lines);
     let message = match cause {
+        _ if unreachable => format!("{what}: an address could not be reached"),
         Some(cause) => format!("{what}: {cause}"),
         None => what.to_owned(),
     };
-    let unreachable = UNREACHABLE.iter().any(|sign| all.contains(sign));
     let mut error = Error::new(ErrorKind::Environment, message).operation("environment.build");
     if let Some(named) = requirements.iter().find(|requirement| names(requirement, cause.unwrap_or(&all))) {
         error = error.context("requirement", mask(named));
     }
-    let shown = &lines[lines.len().saturating_sub(SHOWN)..];
-    if cause.is_none_or(|cause| shown.iter().any(|line| !line.contains(cause))) && !shown.is_empty() {
-        error = error.context("the installer said", format!("\n    {}", shown.join("\n    ")));
+    // Where it is known what to do, only what belongs to it; else the last lines, for people to judge.
+    let shown: Vec<&str> = if help.is_some() && cause.is_some() {
+        lines.iter().copied().filter(|line| DETAILS.iter().any(|detail| line.contains(detail))).collect()
+    } else {
+        lines.iter().copied().filter(|line| cause.is_none_or(|cause| !line.ends_with(cause))).collect()
+    };
+    for line in &shown[shown.len().saturating_sub(SHOWN)..] {
+        error = error.context("installer", line.trim());
     }
-    match (unreachable, help(&all)) {
-        (true, _) => error.temporary().help("the package index could not be reached: check the network and pip's configuration (`pip config list`)"),
-        (false, Some(help)) => error.help(help),
-        (false, None) => error,
+    if unreachable {
+        error = error.temporary();
+    }
+    match help {
+        Some(help) => error.help(help),
+        None => error,
     }
 }
 
+/// Parts of lines that say more than the line that says what was wrong.
+const DETAILS: [&str; 7] = [
+    "cause: ",
+    "And because",
+    " depends on ",
+    "The user requested",
+    "Hint: ",
+    "fatal: ",
+    "requires a different Python",
+];
+
 /// Signs that it was the network, whatever is said at the end.
-const UNREACHABLE: [&str; 6] = [
+const UNREACHABLE: [&str; 8] = [
     "NewConnectionError",
     "Temporary failure in name resolution",
     "Max retries exceeded",
     "ReadTimeoutError",
     "dns error",
     "Connection refused",
+    "Could not resolve host",
+    "Failed to connect to",
 ];
+
+const REACH: &str =
+    "check the network, the addresses in the requirements, and pip's settings (`pip config list`)";
 
 fn help(all: &str) -> Option<String> {
     let has = |text: &str| all.contains(text);
@@ -73,12 +98,12 @@ fn help(all: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    if has("requires a different Python") || has("Requires-Python") {
+    if has("requires a different Python") {
         return Some(
             "a version of it needs another Python: choose another version, or set RUNTIMES_PYTHON".to_owned(),
         );
     }
-    if has("ResolutionImpossible") || has("conflicting dependencies") {
+    if has("ResolutionImpossible") || has("And because you require") || has("conflicting dependencies") {
         return Some("these requirements exclude each other: loosen the version of one of them".to_owned());
     }
     if has("No matching distribution found")
@@ -94,6 +119,9 @@ fn help(all: &str) -> Option<String> {
                 let list: Vec<&str> = list.rsplit(", ").take(5).collect();
                 format!("the newest versions that there are: {}", list.join(", "))
             }
+            _ if has("Requires-Python") => {
+                "its versions need another Python: set RUNTIMES_PYTHON to the path of one".to_owned()
+            }
             _ => "check how the package is spelt, and that it is offered for this Python".to_owned(),
         });
     }
@@ -105,8 +133,13 @@ fn help(all: &str) -> Option<String> {
 
 /// The line that says what was wrong: the last that claims to.
 fn cause<'a>(lines: &[&'a str]) -> Option<&'a str> {
-    const VAGUE: [&str; 4] =
-        ["subprocess-exited-with-error", "metadata-generation-failed", "exit code", "Failed to build"];
+    const VAGUE: [&str; 5] = [
+        "ResolutionImpossible",
+        "subprocess-exited-with-error",
+        "metadata-generation-failed",
+        "exit code",
+        "Failed to build",
+    ];
     let claims = || {
         lines.iter().rev().filter_map(|line| {
             let line = line.trim_start();
@@ -121,8 +154,10 @@ fn cause<'a>(lines: &[&'a str]) -> Option<&'a str> {
 
 /// Whether a line is worth showing.
 fn meaningful(line: &str) -> bool {
+    const NOISE: [&str; 5] =
+        ["[notice]", "note: This", "hint: See above", "\u{2570}\u{2500}> See", "[end of output]"];
     let line = line.trim();
-    !(line.is_empty() || line.starts_with("[notice]") || line.starts_with("WARNING: You are using pip"))
+    !(line.is_empty() || NOISE.iter().any(|noise| line.starts_with(noise)))
 }
 
 /// Whether a text names the package of a requirement.
@@ -190,7 +225,7 @@ mod tests {
         let own: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         let error = explain("x", &own, &["six".to_owned()]);
         assert_eq!(error.status(), runtime_core::ErrorStatus::Temporary);
-        assert!(error.to_string().contains("index could not be reached"), "{error}");
+        assert!(error.to_string().contains("an address could not be reached"), "{error}");
     }
 
     #[test]
@@ -205,7 +240,7 @@ mod tests {
             &["thing"],
         );
         assert!(error.starts_with("the packages could not be installed: command 'gcc' failed"), "{error}");
-        assert!(error.contains("    fatal: no compiler\n"), "{error}");
+        assert!(error.contains("installer: fatal: no compiler\n"), "{error}");
     }
 
     #[test]

@@ -190,7 +190,7 @@ mod tests {
     fn fake(folder: &Path, name: &str, version: &str) -> PathBuf {
         let file = folder.join(name);
         let script = format!(
-            "#!/bin/sh\necho x >> {0}/asked\necho noise\nprintf '{ANSWER}{0}/real\\0{version}\\0/usr\\n'\n",
+            "#!/bin/sh\necho x >> {0}/asked\necho noise\nprintf '{ANSWER}{0}/real\\000{version}\\000/usr\\n'\n",
             folder.display()
         );
         fs::write(folder.join("real"), "").unwrap();

@@ -1,6 +1,8 @@
 //! The environments that there are: listing and removing them.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -10,7 +12,7 @@ use jiff::Timestamp;
 use runtime_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Environments, Interpreter, MARKER, USED, lock::Hold, lock_path};
+use super::{Environments, Interpreter, MARKER, USED, lock::Hold, lock_path, verdict_path};
 
 /// What is written into an environment when it is complete.
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,23 +94,22 @@ impl Environments {
         first_error.map_or(Ok(freed), Err)
     }
 
-    fn folders(&self) -> Result<Vec<PathBuf>> {
+    fn folders(&self) -> Result<BTreeSet<PathBuf>> {
         let envs = self.envs();
         let entries = match fs::read_dir(&envs) {
             Ok(entries) => entries,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
             Err(source) => return Err(Error::io("read", &envs, source)),
         };
-        let folders =
-            entries.filter_map(io::Result::ok).filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
-        // Only what is named as we name them: a stray folder is not ours to remove.
-        Ok(folders
-            .filter(|entry| {
-                let name = entry.file_name();
-                name.len() == 16 && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit)
-            })
-            .map(|entry| entry.path())
-            .collect())
+        // Only what is named as we name it: a stray folder is not ours to remove. A lock alone counts too.
+        let stems = entries.filter_map(io::Result::ok).filter_map(|entry| {
+            let path = entry.path();
+            let ours = matches!(path.extension().and_then(OsStr::to_str), None | Some("lock" | "failed"));
+            let stem = path.file_stem()?.as_encoded_bytes();
+            (ours && stem.len() == 16 && stem.iter().all(u8::is_ascii_hexdigit))
+                .then(|| path.with_extension(""))
+        });
+        Ok(stems.collect())
     }
 }
 
@@ -129,11 +130,12 @@ fn remove_if(dir: &Path, condition: impl Fn(&Path) -> bool) -> Result<Option<u64
     if !condition(dir) {
         return Ok(None);
     }
-    let bytes = size_of(dir);
+    let bytes = dir.is_dir().then(|| size_of(dir));
     remove_tree(dir)?;
+    drop(fs::remove_file(verdict_path(dir)));
     // Last, and while it is held: who waits for it sees that it is another file now.
     drop(fs::remove_file(&lock));
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Removes a folder, its marker first: half-removed it must not be taken for an environment.

@@ -32,27 +32,39 @@ const UNWANTED: [&str; 18] = [
     "UV_PYTHON",
 ];
 
+/// The first pip that installs into another environment (`--python`).
+const PIP_FOR_OTHERS: (u32, u32) = (22, 3);
+
 /// What makes an environment.
 pub(super) enum Tool {
     /// uv, at this path.
     Uv(PathBuf),
-    /// `python -m venv` and pip.
+    /// `python -m venv` and the interpreter's own pip: nothing has to be copied into the environment first.
     Pip,
+    /// `python -m venv` with a pip in it: much slower, for interpreters without a recent pip of their own.
+    OwnPip,
 }
 
 impl Tool {
-    /// The one of this machine.
-    pub(super) fn find() -> Self {
-        on_path(OsStr::new("uv"), env::var_os("PATH").as_deref())
-            .into_iter()
-            .next()
-            .map_or(Self::Pip, Self::Uv)
+    /// uv, if it is on `PATH`.
+    pub(super) fn uv() -> Option<Self> {
+        on_path(OsStr::new("uv"), env::var_os("PATH").as_deref()).into_iter().next().map(Self::Uv)
+    }
+
+    /// Which pip to use, by what `pip --version` printed.
+    pub(super) fn pip(version: &[String]) -> Self {
+        let known = version.iter().find_map(|line| {
+            let mut numbers =
+                line.strip_prefix("pip ")?.split(['.', ' ']).map(|part| part.parse::<u32>().ok());
+            Some((numbers.next()??, numbers.next()??))
+        });
+        if known.is_some_and(|known| known >= PIP_FOR_OTHERS) { Self::Pip } else { Self::OwnPip }
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Uv(_) => "uv",
-            Self::Pip => "pip",
+            Self::Pip | Self::OwnPip => "pip",
         }
     }
 
@@ -65,11 +77,8 @@ impl Tool {
                 command.arg(&interpreter.path);
                 command
             }
-            Self::Pip => {
-                let mut command = Command::new(&interpreter.path);
-                command.args(["-m", "venv"]);
-                command
-            }
+            Self::Pip => python(interpreter, &["-m", "venv", "--without-pip"]),
+            Self::OwnPip => python(interpreter, &["-m", "venv"]),
         };
         command.arg(dir);
         clean(&mut command);
@@ -77,16 +86,27 @@ impl Tool {
     }
 
     /// Installs what the file lists.
-    pub(super) fn install(&self, dir: &Path, file: &Path, base: Option<&Path>) -> Command {
-        let python = python_in(dir);
+    pub(super) fn install(
+        &self,
+        interpreter: &Interpreter,
+        dir: &Path,
+        file: &Path,
+        base: Option<&Path>,
+    ) -> Command {
+        let target = python_in(dir);
         let mut command = match self {
             Self::Uv(uv) => {
                 let mut command = Command::new(uv);
-                command.args(["pip", "install", "--python"]).arg(&python);
+                command.args(["pip", "install", "--python"]).arg(&target);
                 command
             }
             Self::Pip => {
-                let mut command = Command::new(&python);
+                let mut command = python(interpreter, &["-m", "pip", "--python"]);
+                command.arg(&target).args(["install", "--progress-bar", "off"]);
+                command
+            }
+            Self::OwnPip => {
+                let mut command = Command::new(&target);
                 command.args(["-m", "pip", "install", "--progress-bar", "off"]);
                 command
             }
@@ -100,10 +120,22 @@ impl Tool {
     }
 }
 
+/// Asks the interpreter's pip which one it is.
+pub(super) fn pip_version(interpreter: &Interpreter) -> Command {
+    let mut command = python(interpreter, &["-m", "pip", "--version"]);
+    clean(&mut command);
+    command
+}
+
+fn python(interpreter: &Interpreter, args: &[&str]) -> Command {
+    let mut command = Command::new(&interpreter.path);
+    command.args(args);
+    command
+}
+
 /// Asks pip for its configuration, which uv does not read by itself.
 pub(super) fn pip_configuration(interpreter: &Interpreter) -> Command {
-    let mut command = Command::new(&interpreter.path);
-    command.args(["-m", "pip", "config", "list"]);
+    let mut command = python(interpreter, &["-m", "pip", "config", "list"]);
     clean(&mut command);
     command
 }
@@ -155,6 +187,15 @@ fn clean(command: &mut Command) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recent_pip_serves_other_environments() {
+        let name = |line: &str| matches!(Tool::pip(&[line.to_owned()]), Tool::Pip);
+        assert!(name("pip 22.3 from /usr/lib/python3/dist-packages/pip (python 3.11)"));
+        assert!(name("pip 25.0.1 from /x"));
+        assert!(!name("pip 21.2.4 from /x"));
+        assert!(!name("/usr/bin/python3: No module named pip"));
+    }
 
     #[test]
     fn settings_of_pip_reach_uv() {

@@ -2,10 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::AtomicI32,
-    },
+    sync::{Arc, atomic::AtomicI32},
     time::Duration,
 };
 
@@ -114,7 +111,9 @@ impl Followed {
             _ if stopped() => Exit::Stopped,
             (_, Some(limit)) => Exit::OutOfMemory { limit: Some(limit) },
             (Some(ended), None) => ended.exit(),
-            (None, None) => Exit::Lost("it was killed together with its supervisor, or the machine went down".to_owned()),
+            (None, None) => {
+                Exit::Lost("it was killed together with its supervisor, or the machine went down".to_owned())
+            }
         })
     }
 }

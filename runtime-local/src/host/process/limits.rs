@@ -64,7 +64,8 @@ pub(crate) fn notes(limits: &Limits) -> Vec<String> {
     }
     if limits.cpu.is_some() {
         notes.push(
-            "resources.limits.cpu is not enforced: no cgroup v2 with a cpu controller may be written here".to_owned(),
+            "resources.limits.cpu is not enforced: no cgroup v2 with a cpu controller may be written here"
+                .to_owned(),
         );
     }
     notes

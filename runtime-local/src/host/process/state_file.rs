@@ -57,7 +57,8 @@ pub(crate) enum Claim {
 /// Takes the right to start the process of this state file, or says what became of it.
 pub(crate) fn claim(path: &Path) -> Result<Claim> {
     let open = |error| Error::io("open", path, error);
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(open)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(open)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(Claim::Alive),
@@ -90,7 +91,9 @@ fn parse(content: &[u8]) -> Written {
     let mut written = Written::default();
     for line in String::from_utf8_lossy(content).split_inclusive('\n') {
         // A line without its end is half written.
-        let Some((key, value)) = line.strip_suffix('\n').and_then(|line| line.split_once(' ')) else { continue };
+        let Some((key, value)) = line.strip_suffix('\n').and_then(|line| line.split_once(' ')) else {
+            continue;
+        };
         let Ok(number) = value.parse() else { continue };
         match key {
             "pid" => written.pid = Some(number),

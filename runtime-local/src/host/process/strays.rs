@@ -13,7 +13,9 @@ pub(crate) fn kill(key: &RunKey) {
     let own = std::process::id();
     let Ok(processes) = std::fs::read_dir("/proc") else { return };
     for entry in processes.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         if pid == own || !carries(&entry.path().join("environ"), &mark) {
             continue;
         }
@@ -25,5 +27,6 @@ pub(crate) fn kill(key: &RunKey) {
 }
 
 fn carries(environ: &std::path::Path, mark: &[u8]) -> bool {
-    std::fs::read(environ).is_ok_and(|content| content.split(|byte| *byte == 0).any(|variable| variable == mark))
+    std::fs::read(environ)
+        .is_ok_and(|content| content.split(|byte| *byte == 0).any(|variable| variable == mark))
 }

@@ -37,7 +37,11 @@ pub(crate) fn output_paths(attempt: &Path, process: &str) -> (PathBuf, PathBuf) 
 pub(crate) fn open_outputs(attempt: &Path, process: &str) -> Result<(File, File)> {
     let (stdout, stderr) = output_paths(attempt, process);
     let open = |path: &Path| {
-        OpenOptions::new().append(true).create(true).open(path).map_err(|error| Error::io("open", path, error))
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|error| Error::io("open", path, error))
     };
     Ok((open(&stdout)?, open(&stderr)?))
 }

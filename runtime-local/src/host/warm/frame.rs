@@ -17,7 +17,11 @@ use tokio::{
 const LARGEST: u32 = 16 * 1024 * 1024;
 
 /// Sends a frame, with these open files.
-pub(super) async fn send(socket: &mut OwnedWriteHalf, frame: &Value, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(super) async fn send(
+    socket: &mut OwnedWriteHalf,
+    frame: &Value,
+    files: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let body = serde_json::to_vec(frame)?;
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let bytes = [&length.to_be_bytes()[..], &body].concat();

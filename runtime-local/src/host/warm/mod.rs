@@ -65,7 +65,8 @@ pub(crate) async fn run(
     follow(drive, plan, &place, template, reuse).await
 }
 
-type Started = (Arc<Template>, tokio::sync::oneshot::Receiver<Ended>, Option<tokio::sync::OwnedMutexGuard<()>>);
+type Started =
+    (Arc<Template>, tokio::sync::oneshot::Receiver<Ended>, Option<tokio::sync::OwnedMutexGuard<()>>);
 
 async fn follow(
     drive: &mut Drive,
@@ -156,6 +157,8 @@ fn how(ended: Option<Ended>, stopped: bool) -> Exit {
         // A template says signals as such; its codes are the handler's own.
         Some(Ended::Code(code)) => Exit::Code(code),
         Some(Ended::Signal(signal)) => Exit::Signal(signal),
-        None => Exit::Lost("its process was killed together with its template, or the machine went down".to_owned()),
+        None => Exit::Lost(
+            "its process was killed together with its template, or the machine went down".to_owned(),
+        ),
     }
 }

@@ -64,7 +64,9 @@ impl Templates {
         let invocation = resolver.template(process)?;
         let mut load = resolver.spec(process)?;
         if let Some(load) = load.as_object_mut() {
-            load.retain(|key, _| !matches!(key.as_str(), "run" | "report" | "meta_tmpfile" | "artifact_path"));
+            load.retain(|key, _| {
+                !matches!(key.as_str(), "run" | "report" | "meta_tmpfile" | "artifact_path")
+            });
         }
         // Secrets are in the environment: the key is a digest, so it holds none.
         let key = digest(format!("{reuse} {load} {invocation:?}").as_bytes());
@@ -129,7 +131,8 @@ impl Template {
         load: &Value,
         output: (&File, &File),
     ) -> Result<Self> {
-        let broken = |error| Error::new(ErrorKind::Io, "the warm Python process could not be talked to").source(error);
+        let broken =
+            |error| Error::new(ErrorKind::Io, "the warm Python process could not be talked to").source(error);
         let (ours, theirs) = UnixStream::pair().map_err(broken)?;
         let theirs = theirs.into_std().map_err(broken)?;
         theirs.set_nonblocking(false).map_err(broken)?;
@@ -152,8 +155,11 @@ impl Template {
             Some(answer) => return Err(load_error(&answer)),
             None => {
                 let status = child.wait().await.map_err(broken)?;
-                return Err(Error::new(ErrorKind::Failed, format!("the code could not be loaded: Python ended with {status}"))
-                    .help("`runtimes logs` shows what it printed"));
+                return Err(Error::new(
+                    ErrorKind::Failed,
+                    format!("the code could not be loaded: Python ended with {status}"),
+                )
+                .help("`runtimes logs` shows what it printed"));
             }
         }
         guard.disarm();
@@ -177,7 +183,8 @@ impl Template {
         files: &[BorrowedFd<'_>],
     ) -> Result<oneshot::Receiver<Ended>> {
         let (sender, receiver) = oneshot::channel();
-        let gone = || Error::new(ErrorKind::Unavailable, "the warm Python process ended before the run began");
+        let gone =
+            || Error::new(ErrorKind::Unavailable, "the warm Python process ended before the run began");
         match &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(waiting) => drop(waiting.insert(id.to_owned(), sender)),
             None => return Err(gone()),
@@ -201,7 +208,8 @@ async fn listen(mut reader: OwnedReadHalf, mut child: Child, waiting: Waiting, d
         match frame::receive(&mut reader).await {
             Ok(Some(frame)) => {
                 let Some(exited) = frame.get("exited") else { continue };
-                let number = |key: &str| exited.get(key).and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
+                let number =
+                    |key: &str| exited.get(key).and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
                 let id = exited.get("id").and_then(Value::as_str).unwrap_or_default();
                 let waiter = lock().as_mut().and_then(|waiting| waiting.remove(id));
                 let ended = number("signal").map(Ended::Signal).or_else(|| number("code").map(Ended::Code));
@@ -225,8 +233,10 @@ async fn listen(mut reader: OwnedReadHalf, mut child: Child, waiting: Waiting, d
 }
 
 fn load_error(answer: &Value) -> Error {
-    let error: CodeError =
-        answer.get("failed").and_then(|failed| runtime_core::serde_json::from_value(failed.clone()).ok()).unwrap_or_default();
+    let error: CodeError = answer
+        .get("failed")
+        .and_then(|failed| runtime_core::serde_json::from_value(failed.clone()).ok())
+        .unwrap_or_default();
     let text = match (error.class.as_str(), error.message.as_str()) {
         ("", "") => "the code could not be loaded".to_owned(),
         (class, "") => class.to_owned(),
