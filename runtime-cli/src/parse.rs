@@ -8,6 +8,7 @@ use runtimes::{
         jiff::Timestamp,
         run::parse_duration,
         serde_json::{Map, Value},
+        yaml,
     },
 };
 
@@ -118,7 +119,7 @@ pub(crate) fn param_file(path: &Path) -> Result<Map<String, Value>> {
     let value: Value = if path.extension().is_some_and(|extension| extension == "json") {
         runtimes::core::serde_json::from_str(&text).map_err(|error| wrong(format!("not JSON: {error}")))?
     } else {
-        serde_saphyr::from_str(&text).map_err(|error| wrong(format!("not YAML: {error}")))?
+        yaml::read(&text, &place)?
     };
     match value {
         Value::Object(map) => Ok(map),

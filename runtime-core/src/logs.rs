@@ -85,12 +85,15 @@ impl LogLine {
         String::from_utf8_lossy(&self.bytes)
     }
 
-    /// Appends the line to `out` in the form in which it is kept.
+    /// Appends the line to `out` in the form in which it is kept. A text of several lines is kept as several.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let tag = if self.partial { 'P' } else { 'F' };
-        out.extend_from_slice(format!("{:.9} {} {tag} {} ", self.time, self.stream, self.source).as_bytes());
-        out.extend_from_slice(&self.bytes);
-        out.push(b'\n');
+        let mut lines = self.bytes.split(|byte| *byte == b'\n').peekable();
+        while let Some(line) = lines.next() {
+            let tag = if self.partial && lines.peek().is_none() { 'P' } else { 'F' };
+            out.extend_from_slice(format!("{:.9} {} {tag} {} ", self.time, self.stream, self.source).as_bytes());
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
     }
 
     /// Reads one kept line (without its end).
@@ -161,5 +164,11 @@ mod tests {
         }
         assert_eq!(position.of("main", Stream::Stderr), 5 + 2 + 1);
         assert!(LogLine::decode(b"nonsense").is_err());
+
+        let mut kept = Vec::new();
+        LogLine::system("two\nlines").encode(&mut kept);
+        let lines: Vec<_> = kept.split(|byte| *byte == b'\n').collect();
+        assert_eq!(LogLine::decode(lines[1]).unwrap().bytes, b"lines");
+        assert_eq!((lines.len(), lines[2]), (3, &b""[..]));
     }
 }

@@ -131,7 +131,7 @@ impl Follow {
             .await?;
         }
         let length = self.log.length;
-        let waiting = verdict.as_ref().and_then(|verdict| verdict.waiting.clone());
+        let waiting = verdict.as_ref().and_then(|verdict| verdict.waiting.as_ref()).map(|what| format!("waiting for {what}"));
         self.live.send_modify(|live| {
             live.log_length = length;
             live.settled |= verdict.is_some();

@@ -161,6 +161,9 @@ impl Builder {
             looking: AtomicBool::new(false),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
+        if let Err(error) = orchestrator.inner.sweep().await {
+            tracing::warn!(%error, "what a dead orchestrator left could not be removed");
+        }
         if self.recover {
             orchestrator.recover().await?;
         }
@@ -359,14 +362,17 @@ impl Orchestrator {
     /// `NotFound`; `Conflict` where it has not ended.
     pub async fn delete(&self, key: &RunKey, artifacts: bool) -> Result<()> {
         let record = self.inner.get(key).await?;
-        if !self.inner.store.delete_run(key).await? {
-            return Err(no_run(key));
+        // The record goes last: as long as it is there, this can be done again.
+        if record.run.state().is_terminal() {
+            remove(&self.inner.run_folder(key))?;
+            if artifacts {
+                remove(&self.inner.default_artifacts(&record.run))?;
+            }
         }
-        remove(&self.inner.run_folder(key))?;
-        if artifacts {
-            remove(&self.inner.default_artifacts(&record.run))?;
+        match self.inner.store.delete_run(key).await? {
+            true => Ok(()),
+            false => Err(no_run(key)),
         }
-        Ok(())
     }
 
     /// The functions of a project, or of all; the tagged versions, or all.

@@ -1,11 +1,15 @@
 //! Who follows a run: an orchestrator is alive as long as it holds the lock on its file.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use runtime_core::{Error, Result};
+
+/// An owner's file has its name after so long, or never.
+const NAMING: Duration = Duration::from_secs(60);
 
 /// This orchestrator's identity: a locked file in `<home>/owners`. The lock goes when the process does, however it ends.
 pub(super) struct Owner {
@@ -36,17 +40,24 @@ impl Owner {
         if id.is_empty() {
             return false;
         }
-        let path = self.folder.join(id);
-        let Ok(file) = File::open(&path) else { return false };
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => true,
-            // Cannot be told: better to leave its runs alone.
-            Err(TryLockError::Error(_)) => true,
-            Ok(()) => {
-                let _ = fs::remove_file(&path);
-                false
-            }
-        }
+        let Ok(file) = File::open(self.folder.join(id)) else { return false };
+        // Where it cannot be told, it is better to leave its runs alone.
+        file.try_lock_shared().is_err()
+    }
+
+    /// The files of those who died without a word.
+    pub(super) fn dead(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let is_dead = |path: &PathBuf| {
+            let Ok(file) = File::open(path) else { return false };
+            // One that is not named yet may not be locked yet either.
+            let begun = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+                && file.metadata().and_then(|meta| meta.modified()).is_ok_and(|time| {
+                    SystemTime::now().duration_since(time).is_ok_and(|age| age < NAMING)
+                });
+            !begun && file.try_lock_shared().is_ok()
+        };
+        entries.flatten().map(|entry| entry.path()).filter(is_dead).collect()
     }
 }
 
@@ -68,5 +79,10 @@ mod tests {
         let id = one.id().to_owned();
         drop(one);
         assert!(!two.is_alive(&id) && !two.is_alive("") && !two.is_alive("nobody"));
+
+        let dead = home.path().join("owners/dead");
+        File::create(&dead).unwrap();
+        File::create(home.path().join("owners/.begun")).unwrap();
+        assert_eq!(two.dead(), [dead]);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use runtime_core::{
-    Error, ErrorKind, Result, RunState,
+    Error, ErrorKind, Function, Result, RunState, Target,
     run::{Cause, Reason, RunKey, Verdict},
     store::{RunFilter, RunRecord, Version},
 };
@@ -17,6 +17,30 @@ impl Inner {
         let mut active = self.store.list_runs(&RunFilter::active()).await?;
         active.retain(|record| !self.owner.is_alive(&record.owner));
         Ok(active)
+    }
+
+    /// Frees what ended runs left behind where an orchestrator died before it could; its file says that there was one.
+    pub(super) async fn sweep(&self) -> Result<()> {
+        let dead = self.owner.dead();
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let runs = self.home.join("runs");
+        let entries = std::fs::read_dir(&runs).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.path().join("0").is_dir()) {
+            let Some(key) = entry.file_name().to_str().map(key_of) else { continue };
+            // One without a record may be in another store.
+            let Some(record) = self.store.get_run(&key).await? else { continue };
+            if record.run.state().is_terminal()
+                && let Some(target) = self.targets.get(record.target.as_str())
+            {
+                target.release(&key).await?;
+            }
+        }
+        for path in dead {
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
     }
 
     /// Takes up all orphans; returns those that are followed here from now on, each attached or ended.
@@ -39,8 +63,14 @@ impl Inner {
         Ok(followed)
     }
 
-    /// Claims an orphan, if nobody else does first, and follows it.
+    /// Claims an orphan, if nobody else does first, and follows it. What this program cannot run is left to one that
+    /// can: it may well go on.
     async fn take_up(self: &Arc<Self>, mut record: RunRecord) -> Result<bool> {
+        let function = self.function_of(&record).await;
+        if let Ok(function) = &function {
+            self.registry.get(&function.kind)?;
+        }
+        self.target_of(&record)?;
         record.owner = self.owner.id().to_owned();
         match self.store.update_run(&record).await {
             Ok(revision) => record.revision = revision,
@@ -52,7 +82,7 @@ impl Inner {
         }
         let key = record.run.key();
         tracing::info!(%key, state = %record.run.state(), "taking up a run that nobody follows");
-        match self.resume(&record).await {
+        match function.and_then(|function| self.resume(&function, &record)) {
             Ok(()) => Ok(true),
             Err(error) => {
                 self.give_up(record, &error).await?;
@@ -61,13 +91,10 @@ impl Inner {
         }
     }
 
-    async fn resume(self: &Arc<Self>, record: &RunRecord) -> Result<()> {
-        let function = self.function_of(record).await?;
+    fn resume(self: &Arc<Self>, function: &Function, record: &RunRecord) -> Result<()> {
         let runtime = Arc::clone(self.registry.get(&function.kind)?);
-        let plan = runtime.plan(&function, &record.run)?;
-        let target = self.targets.get(record.target.as_str()).cloned().ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, format!("this program has no target `{}`", record.target))
-        })?;
+        let plan = runtime.plan(function, &record.run)?;
+        let target = self.target_of(record)?;
         let mut job = self.job(&record.run, plan, record.attempt, true);
         job.resumed = true;
         let log = LogWriter::resume(self.log_path(&record.run.key()))?;
@@ -76,8 +103,14 @@ impl Inner {
         Ok(())
     }
 
+    fn target_of(&self, record: &RunRecord) -> Result<Arc<dyn Target>> {
+        self.targets.get(record.target.as_str()).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("this program has no target `{}`", record.target))
+        })
+    }
+
     /// The exact function that the run was recorded with.
-    async fn function_of(&self, record: &RunRecord) -> Result<runtime_core::Function> {
+    async fn function_of(&self, record: &RunRecord) -> Result<Function> {
         let uri = &record.run.spec.function;
         let gone = || Error::not_found(format!("the function {uri} is not in the store any more"));
         let (path, hash) = uri.rsplit_once('@').ok_or_else(gone)?;
@@ -98,5 +131,25 @@ impl Inner {
         reduce::reduce(&mut record.run, &verdict, now, now);
         record.owner = String::new();
         self.store.update_run(&record).await.map(drop)
+    }
+}
+
+/// The run to which a folder in `runs` belongs.
+fn key_of(name: &str) -> RunKey {
+    match name.split_once('-').and_then(|(uid, iteration)| Some((uid, iteration.parse().ok()?))) {
+        Some((uid, iteration)) => RunKey { uid: uid.to_owned(), iteration },
+        None => RunKey::new(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_names_its_run() {
+        for key in [RunKey::new("ab12"), RunKey { uid: "ab12".to_owned(), iteration: 7 }] {
+            assert_eq!(key_of(&key.to_string()), key);
+        }
     }
 }

@@ -34,8 +34,14 @@ pub(super) struct Prepared {
 }
 
 impl Inner {
-    /// Checks a request from end to end; nothing is written or started.
+    /// Checks a request from end to end; nothing is written or started. Errors name file and line where the function
+    /// was read from a file.
     pub(super) async fn prepare(&self, request: Request) -> Result<Prepared> {
+        let function = request.function.clone();
+        self.check(request).await.map_err(|error| function.locate(error))
+    }
+
+    async fn check(&self, request: Request) -> Result<Prepared> {
         let Request { mut function, base_dir, work_dir, tag, detached, .. } = request.clone();
         let runtime = Arc::clone(self.registry.get(&function.kind)?);
         let notes = function.check_fields(runtime.fields())?;

@@ -73,7 +73,8 @@ pub(crate) fn execute(args: Args, home: &Home, terminal: &Terminal) -> Result<u8
         }
         Action::Prune { older_than, all } => {
             let freed = environments.prune((!all).then_some(older_than))?;
-            stdio::stdout(format!("freed {}\n", human::size(freed.bytes)).as_bytes())?;
+            let count = human::count(freed.environments, "environment");
+            stdio::stdout(format!("removed {count}, {}\n", human::size(freed.bytes)).as_bytes())?;
         }
     }
     Ok(0)
@@ -83,11 +84,18 @@ fn value(info: &EnvironmentInfo) -> runtimes::core::serde_json::Value {
     json!({
         "hash": info.hash,
         "requirements": info.requirements,
-        "interpreter": info.interpreter,
+        "python": info.interpreter.path,
+        "version": version(info),
+        "tool": info.tool,
         "created": info.created,
         "last_used": info.last_used,
         "size": info.size,
     })
+}
+
+fn version(info: &EnvironmentInfo) -> String {
+    let (major, minor, patch) = info.interpreter.version;
+    format!("{major}.{minor}.{patch}")
 }
 
 fn render(list: &[EnvironmentInfo], now: Timestamp, terminal: &Terminal) -> String {
@@ -97,9 +105,10 @@ fn render(list: &[EnvironmentInfo], now: Timestamp, terminal: &Terminal) -> Stri
             text(human::size(info.size)),
             text(human::age(info.created, now)),
             text(human::age(info.last_used, now)),
+            text(version(info)),
             text(human::shorten(&info.requirements.join(" "), 120)),
         ]
     };
-    let header = ["HASH", "SIZE", "AGE", "USED", "REQUIREMENTS"];
+    let header = ["HASH", "SIZE", "AGE", "USED", "PYTHON", "REQUIREMENTS"];
     table::render(&header, list.iter().map(row).collect(), Long::Cut, terminal)
 }

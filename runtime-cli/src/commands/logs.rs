@@ -112,7 +112,7 @@ async fn print(
         let keep = line.as_ref().map_or(true, |line| stream.is_none_or(|stream| stream == line.stream));
         std::future::ready(keep)
     };
-    let mut lines = lines.filter(wanted).skip(skip);
+    let mut lines = lines.filter(wanted).skip(skip).fuse();
     let mut printer = LogPrinter::new(terminal.colored(), args.timestamps);
     let mut out = Vec::new();
     while let Some(line) = lines.next().await {

@@ -8,7 +8,10 @@ pub(crate) mod stdio;
 pub(crate) mod table;
 mod terminal;
 
-use runtimes::{Error, Result, core::serde_json};
+use runtimes::{
+    Error, Result,
+    core::{serde_json, yaml},
+};
 use serde::Serialize;
 
 pub(crate) use terminal::{Color, Terminal};
@@ -35,11 +38,12 @@ pub(crate) struct OutputArgs {
 
 /// Writes a value as JSON or YAML.
 pub(crate) fn data(value: &impl Serialize, format: Format) -> Result<String> {
-    let internal = |error: String| Error::internal(format!("cannot write the output: {error}"));
     Ok(match format {
-        Format::Yaml => serde_saphyr::to_string(value).map_err(|error| internal(error.to_string()))?,
+        Format::Yaml => yaml::to_string(value)?,
         Format::Json | Format::Table => {
-            serde_json::to_string_pretty(value).map_err(|error| internal(error.to_string()))? + "\n"
+            serde_json::to_string_pretty(value)
+                .map_err(|error| Error::internal(format!("cannot write the output: {error}")))?
+                + "\n"
         }
     })
 }

@@ -1,9 +1,15 @@
 //! Tables without borders, as wide as the terminal at most.
 
-use comfy_table::{Cell, ContentArrangement, Row, Table, presets::NOTHING};
+use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Row, Table, presets::NOTHING};
 use runtimes::RunState;
 
 use super::Terminal;
+
+/// The room between two columns.
+const PADDING: u16 = 3;
+
+/// Columns of so many characters are never cut.
+const SHORT: u16 = 11;
 
 /// Whether long cells are cut or continued on the next line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +23,15 @@ pub(crate) fn render(header: &[&str], rows: Vec<Vec<Cell>>, long: Long, terminal
     let mut table = Table::new();
     table.load_style(NOTHING).force_no_tty().set_truncation_indicator("…");
     if terminal.colored() {
-        table.enforce_styling();
+        table.enforce_styling().style_text_only();
     }
     if let Some(width) = terminal.width {
         table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
     }
     if !header.is_empty() {
-        table.set_header(header.to_vec());
+        let mut header = Row::from(header.to_vec());
+        header.max_height(1);
+        table.set_header(header);
     }
     for cells in rows {
         let mut row = Row::from(cells);
@@ -32,8 +40,13 @@ pub(crate) fn render(header: &[&str], rows: Vec<Vec<Cell>>, long: Long, terminal
         }
         table.add_row(row);
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 3));
+    let widths = table.column_max_content_widths();
+    for (column, width) in table.column_iter_mut().zip(widths) {
+        column.set_padding((0, PADDING));
+        // Uids, states and times are of no use cut; what is long gives way.
+        if width <= SHORT {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table.trim_fmt() + "\n"
 }
@@ -80,6 +93,7 @@ mod tests {
         let cut = render(&["NAME", "STATE", "TEXT"], rows(), Long::Cut, &terminal);
         assert_eq!(cut.lines().count(), 3, "{cut}");
         assert!(cut.lines().all(|line| line.chars().count() <= 40), "{cut}");
+        assert!(cut.contains("completed   one two"), "{cut}");
         let wrapped = render(&["NAME", "STATE", "TEXT"], rows(), Long::Wrap, &terminal);
         assert!(wrapped.lines().count() > 3 && wrapped.contains("seven"), "{wrapped}");
     }

@@ -36,7 +36,7 @@ impl Terminal {
             stderr: stderr().is_terminal(),
             color: !set("NO_COLOR") && !dumb,
             dumb,
-            width: if stdout { comfy_table::Table::new().width() } else { None },
+            width: if stdout { comfy_table::Table::new().width().and_then(usable) } else { None },
         }
     }
 
@@ -54,6 +54,12 @@ impl Terminal {
     pub(crate) fn paint_stderr(&self, color: Color, text: &str) -> String {
         paint(self.color && self.stderr, color, text)
     }
+}
+
+/// Some terminals do not say how wide they are (0), and on very narrow ones long lines read better than short cells.
+fn usable(width: u16) -> Option<u16> {
+    const NARROWEST: u16 = 60;
+    (width > 0).then(|| width.max(NARROWEST))
 }
 
 fn paint(colored: bool, color: Color, text: &str) -> String {

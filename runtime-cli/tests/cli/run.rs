@@ -65,7 +65,7 @@ fn json_is_all_that_stdout_carries() {
 fn yaml_reads_back() {
     let folder = Folder::with("square.py", SQUARE);
     let done = folder.run("run square.py --handler square -p n=3 --returns squared -o yaml");
-    let run: Value = serde_saphyr::from_str(&done.ok().stdout).unwrap();
+    let run: Value = runtimes::core::yaml::read(&done.ok().stdout, "run").unwrap();
     assert_eq!(run["status"]["results"]["squared"], 9);
 }
 

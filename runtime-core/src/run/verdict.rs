@@ -111,8 +111,7 @@ fn exit_cause(exit: &Exit, report: Option<&Report>) -> Option<Cause> {
         (Exit::Code(code), None) => {
             let cause = Cause::new(Reason::ExitCode, format!("it ended with exit code {code}"));
             Some(match code {
-                126 => cause
-                    .help("126: the program was found but could not be executed; check its mode and format"),
+                126 => cause.help("126: the program was found but could not be executed; check its mode and format"),
                 127 => cause.help("127: a program was not found; check the command and PATH"),
                 _ => cause,
             })
@@ -125,17 +124,14 @@ fn exit_cause(exit: &Exit, report: Option<&Report>) -> Option<Cause> {
             })
         }
         (Exit::OutOfMemory { limit }, _) => {
-            let of =
-                limit.map(|bytes| format!(" of {}", crate::pod::format_bytes(bytes))).unwrap_or_default();
+            let of = limit.map(|bytes| format!(" of {}", crate::pod::format_bytes(bytes))).unwrap_or_default();
             Some(
                 Cause::new(Reason::OutOfMemory, format!("it needed more memory than its limit{of}"))
                     .help("raise resources.limits.memory, or use less"),
             )
         }
         (Exit::Stopped, _) => Some(Cause::new(Reason::Aborted, "it was stopped on request")),
-        (Exit::Panic(message), _) => {
-            Some(Cause::new(Reason::Panic, format!("the handler panicked: {message}")))
-        }
+        (Exit::Panic(message), _) => Some(Cause::new(Reason::Panic, format!("the handler panicked: {message}"))),
         (Exit::Failed(message), _) => Some(Cause::new(Reason::Exception, message.clone())),
         (Exit::Lost(what), error) => match report.map(|report| report.state.as_str()) {
             // The code had said the last word before its supervisor went away.
@@ -208,12 +204,7 @@ mod tests {
         let said = |state: &str, error| Report { state: state.into(), error, ..Report::default() };
         assert_eq!(observe_main(&seen(lost(), Some(said("completed", None)))).state, RunState::Completed);
         assert_eq!(observe_main(&seen(lost(), Some(said("running", None)))).state, RunState::Error);
-        let error = CodeError {
-            class: "ValueError".into(),
-            file: Some("a.py".into()),
-            line: Some(3),
-            ..Default::default()
-        };
+        let error = CodeError { class: "ValueError".into(), file: Some("a.py".into()), line: Some(3), ..Default::default() };
         let verdict = observe_main(&seen(lost(), Some(said("error", Some(error)))));
         assert_eq!(verdict.cause.unwrap().message, "a.py:3: ValueError");
     }

@@ -19,8 +19,9 @@ use crate::handler::{Call, Context, Handlers};
 
 /// Calls the handler; a panic, an abort and the deadline end the run and nothing else.
 pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Result<Observation> {
-    if drive.job.resumed && drive.job.run.status.start_time.is_some() {
-        let lost = Exit::Lost("the program in which it ran is gone".to_owned());
+    if drive.job.resumed {
+        // Whether it was called is known to nobody, and it must not be called twice.
+        let lost = Exit::Lost("the program in which it was to run is gone".to_owned());
         return Ok(Observation { parts: main_part(plan, Phase::Ended(lost)), ..Observation::default() });
     }
     let handler = Handlers::linked().get(name)?;

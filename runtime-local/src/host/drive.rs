@@ -120,7 +120,7 @@ impl Drive {
         if let Some(ready) = environments.get(wanted) {
             return Ok(Some(Some(ready)));
         }
-        self.seen(main_part(plan, Phase::Waiting("its packages to be installed".to_owned()))).await;
+        self.seen(main_part(plan, Phase::Waiting("its packages".to_owned()))).await;
         let (sender, mut progress) = mpsc::unbounded_channel();
         let build = environments.build(wanted, move |step| {
             let _ = sender.send(step);

@@ -73,19 +73,16 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 fn prepare_folder(path: &Path) -> Result<()> {
-    let create = |folder: &Path| {
-        fs::create_dir_all(folder)
-            .map_err(|error| Error::io("create the folder", folder, error).operation("store.open"))
+    let failed = |action: &str, at: &Path, error: io::Error| {
+        let error = Error::io(action, at, error).operation("store.open");
+        if error.help_text().is_some() { error } else { error.help("check that path, or open another home") }
     };
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => create(folder)?,
-        _ => {}
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|error| failed("create the folder", folder, error))?;
     }
     match fs::metadata(path) {
         Ok(meta) if !meta.is_file() => Err(not_a_store(path, "it is not a file").operation("store.open")),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("open", path, error).operation("store.open"))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("open", path, error)),
         _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -36,7 +36,28 @@ pub(super) struct Batch {
 }
 
 /// The runs that go on, to be stopped with the command.
-type Active = Arc<Mutex<BTreeSet<RunKey>>>;
+#[derive(Clone, Default)]
+struct Active(Arc<Mutex<(BTreeSet<RunKey>, bool)>>);
+
+impl Active {
+    fn lock(&self) -> MutexGuard<'_, (BTreeSet<RunKey>, bool)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a run that was started; whether it is to be stopped again, as it came too late.
+    fn add(&self, key: &RunKey) -> bool {
+        let mut active = self.lock();
+        active.0.insert(key.clone());
+        active.1
+    }
+
+    /// The runs to be stopped, now that all are.
+    fn stopping(&self) -> BTreeSet<RunKey> {
+        let mut active = self.lock();
+        active.1 = true;
+        active.0.clone()
+    }
+}
 
 impl Batch {
     pub(super) async fn execute(
@@ -56,7 +77,7 @@ impl Batch {
         loop {
             while left > 0 && running.len() < self.parallel {
                 left -= 1;
-                running.spawn(one(orchestrator.clone(), request.clone(), Arc::clone(&active)));
+                running.spawn(one(orchestrator.clone(), request.clone(), active.clone()));
             }
             tokio::select! {
                 ended = running.join_next() => match ended {
@@ -68,11 +89,13 @@ impl Batch {
                 },
                 stop = signals.next() => {
                     left = 0;
-                    if stopped.replace(stop).is_some() {
-                        std::process::exit(i32::from(stop.exit_code()));
+                    // The second request does not wait for anything.
+                    let grace = stopped.is_some().then_some(Duration::ZERO);
+                    if grace.is_none() {
+                        stopped = Some(stop);
+                        bar.suspend(|| stdio::stderr("stopping… press Ctrl-C again to kill them\n".as_bytes()));
                     }
-                    bar.suspend(|| stdio::stderr("stopping… press Ctrl-C again to kill them\n".as_bytes()));
-                    abort_all(&orchestrator, &active);
+                    active.stopping().into_iter().for_each(|key| abort(orchestrator.clone(), key, grace));
                 }
             }
             bar.set_position(summary.runs() as u64);
@@ -89,24 +112,22 @@ impl Batch {
 async fn one(orchestrator: Orchestrator, request: Request, active: Active) -> Result<Run> {
     let handle = orchestrator.submit(request).await?;
     let key = handle.key();
-    active.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+    if active.add(&key) {
+        abort(orchestrator, key.clone(), None);
+    }
     let run = handle.wait().await;
-    active.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    active.lock().0.remove(&key);
     run
 }
 
-fn abort_all(orchestrator: &Orchestrator, active: &Active) {
-    let keys = active.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for key in keys {
-        let orchestrator = orchestrator.clone();
-        tokio::spawn(async move {
-            if let Err(error) = orchestrator.abort(&key).await
-                && error.kind() != ErrorKind::Conflict
-            {
-                stdio::stderr(format!("cannot stop {key}: {error}\n").as_bytes());
-            }
-        });
-    }
+fn abort(orchestrator: Orchestrator, key: RunKey, grace: Option<Duration>) {
+    tokio::spawn(async move {
+        if let Err(error) = orchestrator.abort_within(&key, grace).await
+            && error.kind() != ErrorKind::Conflict
+        {
+            stdio::stderr(format!("cannot stop {key}: {error}\n").as_bytes());
+        }
+    });
 }
 
 fn bar(count: u32, terminal: &Terminal) -> ProgressBar {

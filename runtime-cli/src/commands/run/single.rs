@@ -1,5 +1,7 @@
 //! One run, watched to its end.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use runtimes::{
     Error, ErrorKind, Handle, Orchestrator, Request, Result, Run, RunState, Update, core::run::RunKey,
@@ -29,7 +31,11 @@ pub(super) async fn execute(
     let mut live = Live::new(format, terminal);
     let (run, stopped) = follow(&mut handle, &mut live, stops).await;
     let failure = live.finish();
-    let run = run.ok_or_else(|| Error::internal("the run ended without a state"))?;
+    // Where its end was not seen, the handle knows why.
+    let run = match run {
+        Some(run) if run.state().is_terminal() => run,
+        _ => handle.wait().await?,
+    };
     show(&run, format, terminal)?;
     take_over_orphans(&orchestrator, home).await;
     orchestrator.close().await?;
@@ -66,15 +72,16 @@ fn stop_on_signal(orchestrator: Orchestrator, key: RunKey, mut signals: Signals)
         };
         tokio::select! {
             () = abort => {}
-            _ = signals.next() => kill(stop),
+            _ = signals.next() => {}
+        }
+        // The end of the run is seen by whoever shows it.
+        if let Err(error) = orchestrator.abort_within(&key, Some(Duration::ZERO)).await
+            && error.kind() != ErrorKind::Conflict
+        {
+            let _ = sender.send(Stopping::Failed(error)).await;
         }
     });
     receiver
-}
-
-/// The end of this process is the end of all that it started and did not detach.
-fn kill(stop: Stop) {
-    std::process::exit(i32::from(stop.exit_code()));
 }
 
 async fn follow(

@@ -1,0 +1,141 @@
+//! What the tests of recovery share: a scene with its own home, work to be run, an orchestrator in a process of its
+//! own that dies where it is told to, and the questions that are asked afterwards.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub(crate) mod fuse;
+pub(crate) mod scene;
+pub(crate) mod work;
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
+};
+
+use fuse::{Fuse, FusedStore, FusedTarget};
+use runtimes::{
+    Orchestrator, Update,
+    core::serde_json::{self, Value, json},
+    local::HostTarget,
+    store::SqliteStore,
+};
+pub(crate) use scene::Scene;
+pub(crate) use work::Work;
+
+/// The variable by which a process of this test binary knows that it is to be an orchestrator.
+const ORDER: &str = "RUNTIMES_TEST_ORDER";
+
+/// What an orchestrator in another process is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order<'a> {
+    /// What it runs.
+    pub work: Work,
+    /// Where it dies; empty: nowhere.
+    pub die: &'a str,
+    /// It runs detached.
+    pub detached: bool,
+    /// It aborts the run at its first line.
+    pub abort: bool,
+}
+
+impl Order<'_> {
+    /// It runs this to the end.
+    pub(crate) fn run(work: Work) -> Self {
+        Self { work, die: "", detached: false, abort: false }
+    }
+}
+
+/// An orchestrator in another process.
+pub(crate) struct Other {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Other {
+    pub(crate) fn start(scene: &Scene, order: Order<'_>) -> Self {
+        let text = json!({
+            "scene": scene.path(), "work": order.work.name(), "die": order.die,
+            "detached": order.detached, "abort": order.abort,
+        });
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "other", "--nocapture"])
+            .env(ORDER, text.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// Reads what it prints until a line begins so; whether one did.
+    pub(crate) fn until(&mut self, wanted: &str) -> bool {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if self.stdout.read_line(&mut line).unwrap() == 0 {
+                return false;
+            }
+            if line.starts_with(wanted) {
+                return true;
+            }
+        }
+    }
+
+    /// `kill -9`, of it alone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> std::process::ExitStatus {
+        while self.until("\0") {}
+        self.child.wait().unwrap()
+    }
+}
+
+/// In a process that [`Other::start`] started: does what it was told. Elsewhere: nothing.
+pub(crate) fn other() {
+    let Ok(order) = env::var(ORDER) else { return };
+    let order: Value = serde_json::from_str(&order).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(obey(&order));
+}
+
+async fn obey(order: &Value) {
+    let scene = Scene::at(order["scene"].as_str().unwrap());
+    let work = Work::of(order["work"].as_str().unwrap());
+    let fuse = Arc::new(Fuse::new(order["die"].as_str().unwrap()));
+    println!("\n@begin");
+    let home = scene.home();
+    let store = Arc::new(SqliteStore::open(home.join("runtimes.db")).await.unwrap());
+    let orchestrator = Orchestrator::builder(&home)
+        .store(Arc::new(FusedStore::new(store, Arc::clone(&fuse))))
+        .target(Arc::new(FusedTarget::new(HostTarget::new(&home), Arc::clone(&fuse))))
+        .open()
+        .await
+        .unwrap();
+    println!("@open");
+    let mut request = work.request(&scene);
+    request.detached = order["detached"] == true;
+    let mut handle = orchestrator.submit(request).await.unwrap();
+    println!("@submitted");
+    let mut abort = order["abort"] == true;
+    while let Some(update) = handle.next().await {
+        match update {
+            Update::Run(run) => println!("@{}", run.state()),
+            Update::Log(line) => {
+                println!("@line {}", line.text());
+                if std::mem::take(&mut abort) {
+                    let (orchestrator, key) = (orchestrator.clone(), handle.key());
+                    tokio::spawn(async move { orchestrator.abort(&key).await });
+                }
+            }
+            Update::Progress(what) => println!("@doing {what}"),
+        }
+    }
+    fuse.burn("before close");
+    orchestrator.close().await.unwrap();
+    println!("@closed");
+}

@@ -1,0 +1,194 @@
+//! A folder with a home in it, and what must be true of it when all is over.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures_util::TryStreamExt;
+use runtimes::{
+    Orchestrator, Run, RunState,
+    core::{
+        logs::{LogLine, Stream},
+        run::Reason,
+        store::RunFilter,
+    },
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use super::{Work, work::LINES};
+
+/// Nothing here takes so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Scene {
+    path: PathBuf,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { path: folder.path().canonicalize().unwrap(), _folder: Some(folder) }
+    }
+
+    /// The scene of another process.
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), _folder: None }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.path.join("home")
+    }
+
+    pub(crate) fn pids(&self) -> PathBuf {
+        self.path.join("pids")
+    }
+
+    /// How often the work was started.
+    pub(crate) fn starts(&self) -> usize {
+        fs::read_to_string(self.pids()).unwrap_or_default().lines().count()
+    }
+
+    /// Opens the home as the next orchestrator does, waits until every run has ended, and closes it.
+    pub(crate) async fn settle(&self, what: &str) -> Vec<(Run, Vec<LogLine>)> {
+        let orchestrator = Orchestrator::open(self.home()).await.unwrap();
+        let mut ended = Vec::new();
+        for record in orchestrator.list(&RunFilter::default()).await.unwrap() {
+            let key = record.run.key();
+            let wait = orchestrator.watch(&key).await.unwrap().wait();
+            let run = tokio::time::timeout(PATIENCE, wait).await;
+            let run = run.unwrap_or_else(|_| panic!("{what}: for ever {}", record.run.state())).unwrap();
+            let lines = orchestrator.logs(&key, false).await.unwrap().try_collect().await.unwrap();
+            ended.push((run, lines));
+        }
+        tokio::time::timeout(PATIENCE, orchestrator.idle()).await.unwrap();
+        orchestrator.close().await.unwrap();
+        ended
+    }
+
+    /// The one run came to the end to which it had to come, started once, with every line once.
+    pub(crate) fn ended_well(&self, what: &str, work: Work, ended: &[(Run, Vec<LogLine>)]) {
+        let [(run, lines)] = ended else { panic!("{what}: {} runs", ended.len()) };
+        assert_eq!(self.starts(), 1, "{what}: starts; {:?} {}", run.status, text(lines));
+        assert_eq!(run.status.exit_code, Some(work.exit_code()), "{what}: {:?} {}", run.status, text(lines));
+        if work.exit_code() == 0 {
+            assert_eq!(run.state(), RunState::Completed, "{what}: {:?}", run.status);
+            assert_eq!(run.status.results["answer"], 42, "{what}: {:?}", run.status);
+        } else {
+            assert_eq!(run.state(), RunState::Error, "{what}: {:?}", run.status);
+        }
+        self.logged(what, work, lines, Some(LINES));
+    }
+
+    /// The log has the first lines of the work, in order, each once; with `all`, exactly so many.
+    pub(crate) fn logged(&self, what: &str, work: Work, lines: &[LogLine], all: Option<usize>) {
+        for (stream, word) in [(Stream::Stdout, "out"), (Stream::Stderr, "err")] {
+            if work == Work::Rust && stream == Stream::Stderr {
+                continue;
+            }
+            let said: Vec<_> = lines.iter().filter(|line| line.stream == stream).map(LogLine::text).collect();
+            let expected: Vec<_> = (0..said.len()).map(|i| format!("{word} {i}")).collect();
+            assert_eq!(said, expected, "{what}: {stream}");
+            if let Some(all) = all {
+                assert_eq!(said.len(), all, "{what}: {stream}; {}", text(lines));
+            }
+        }
+    }
+
+    /// What may become of a Rust handler whose program was killed: it is lost, or it had ended.
+    pub(crate) fn lost_or_ended(&self, what: &str, ended: &[(Run, Vec<LogLine>)]) {
+        assert!(self.starts() <= 1, "{what}: {} starts", self.starts());
+        for (run, lines) in ended {
+            match run.state() {
+                RunState::Completed => self.ended_well(what, Work::Rust, ended),
+                RunState::Error => {
+                    assert_eq!(run.status.cause.as_ref().map(|cause| cause.reason), Some(Reason::Lost), "{what}");
+                    self.logged(what, Work::Rust, lines, None);
+                }
+                state => panic!("{what}: {state}"),
+            }
+        }
+    }
+
+    /// Nothing is left but records and logs: no process, no attempt, no state file, no owner.
+    pub(crate) fn is_clean(&self, what: &str) {
+        for (pid, command) in self.processes() {
+            assert!(gone(pid, Duration::from_secs(10)), "{what}: {command:?} still runs");
+        }
+        let mut left = BTreeSet::new();
+        for entry in walk(&self.home()) {
+            let relative = entry.strip_prefix(self.home()).unwrap().display().to_string();
+            let kept = match relative.split('/').collect::<Vec<_>>()[..] {
+                ["runs", _, "log"] => true,
+                ["runs" | "owners", ..] => false,
+                [.., name] => !name.starts_with('.') || relative.starts_with("envs"),
+                [] => true,
+            };
+            if !kept {
+                left.insert(relative);
+            }
+        }
+        assert!(left.is_empty(), "{what}: left behind {left:?}");
+    }
+
+    /// The living processes of this scene, by the environment that they were given.
+    pub(crate) fn processes(&self) -> Vec<(i32, String)> {
+        let path = self.path.display().to_string().into_bytes();
+        let has = |file: PathBuf| {
+            fs::read(file).is_ok_and(|content| content.windows(path.len()).any(|window| window == path))
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        entries
+            .filter_map(|entry| {
+                let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+                let command = fs::read(entry.path().join("cmdline")).ok()?;
+                (pid != std::process::id().cast_signed() && has(entry.path().join("environ")))
+                    .then(|| (pid, String::from_utf8_lossy(&command).replace('\0', " ")))
+            })
+            .collect()
+    }
+}
+
+/// Waits for the end of a process that is not ours; whether it came.
+pub(crate) fn gone(pid: i32, patience: Duration) -> bool {
+    let Some(pid) = Pid::from_raw(pid) else { return true };
+    let Ok(fd): Result<OwnedFd, _> = pidfd_open(pid, PidfdFlags::empty()) else { return true };
+    let limit = Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: 0 };
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit)).unwrap() > 0
+}
+
+pub(crate) fn text(lines: &[LogLine]) -> String {
+    lines.iter().map(|line| format!("\n  {} {}", line.stream, line.text())).collect()
+}
+
+/// The files below a folder, and the folders that are empty.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if !path.is_dir() || path.is_symlink() {
+            found.push(path);
+            continue;
+        }
+        let below = walk(&path);
+        if below.is_empty() {
+            found.push(path);
+        } else {
+            found.extend(below);
+        }
+    }
+    found.retain(|path| !matches!(path.file_name().and_then(|name| name.to_str()), Some("owners" | "runs")));
+    found
+}

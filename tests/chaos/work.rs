@@ -1,0 +1,116 @@
+//! Work of every sort that can be run here. Each appends its process id to `pids`, so that a second start is seen, and
+//! prints numbered lines to both streams.
+
+use runtimes::{Function, Request, handler::Context};
+
+use super::Scene;
+
+/// How many lines each prints to each stream.
+pub(crate) const LINES: usize = 40;
+
+const SHELL: &str = "echo $$ >>pids; i=0; while [ $i -lt 40 ]; do echo out $i; echo err $i >&2; i=$((i+1)); sleep 0.002; done; exit 7";
+
+const PYTHON: &str = r#"
+import os, sys, time
+
+def work(context):
+    with open("pids", "a") as file:
+        file.write("%d\n" % os.getpid())
+    for i in range(40):
+        print("out", i)
+        print("err", i, file=sys.stderr)
+        time.sleep(0.002)
+    context.log_result("answer", 42)
+"#;
+
+const PROGRAM: &str = r#"
+import os, sys, time
+with open("pids", "a") as file:
+    file.write("%d\n" % os.getpid())
+for i in range(40):
+    print("out", i)
+    print("err", i, file=sys.stderr)
+    time.sleep(0.002)
+sys.exit(7)
+"#;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A shell program.
+    Shell,
+    /// A whole Python program.
+    Program,
+    /// A Python handler as a process of its own.
+    Handler,
+    /// A Python handler forked from a warm template.
+    Forked,
+    /// A Python handler on one worker.
+    Reuse,
+    /// A Rust handler.
+    Rust,
+}
+
+impl Work {
+    pub(crate) const ALL: [Self; 6] = [Self::Shell, Self::Program, Self::Handler, Self::Forked, Self::Reuse, Self::Rust];
+
+    pub(crate) fn name(self) -> String {
+        format!("{self:?}")
+    }
+
+    pub(crate) fn of(name: &str) -> Self {
+        Self::ALL.into_iter().find(|work| work.name() == name).unwrap()
+    }
+
+    pub(crate) fn function(self) -> Function {
+        match self {
+            Self::Shell => Function::new("local", "shell").with_command("sh").with_args(["-c", SHELL]),
+            Self::Program => Function::new("local", "program").with_code(PROGRAM),
+            Self::Handler => Function::new("local", "handler").with_code(PYTHON).with_handler("work"),
+            Self::Forked => Function::new("handler", "forked").with_code(PYTHON).with_handler("work"),
+            Self::Reuse => {
+                let mut function = Function::new("handler", "reuse").with_code(PYTHON).with_handler("work");
+                function.spec.extra.insert("reuse".to_owned(), true.into());
+                function
+            }
+            Self::Rust => Function::new("handler", "rust").with_handler("rust_work"),
+        }
+    }
+
+    pub(crate) fn request(self, scene: &Scene) -> Request {
+        let mut request = Request::new(self.function());
+        request.base_dir = scene.path().to_owned();
+        if self == Self::Rust {
+            request = request.parameter("path", scene.pids().display().to_string());
+        }
+        request
+    }
+
+    /// How it ends where nobody stops it.
+    pub(crate) fn exit_code(self) -> i32 {
+        if matches!(self, Self::Shell | Self::Program) { 7 } else { 0 }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Pids {
+    path: std::path::PathBuf,
+}
+
+#[derive(serde::Serialize)]
+struct Answer {
+    answer: i32,
+}
+
+fn rust_work(context: &Context, Pids { path }: Pids) -> std::io::Result<Answer> {
+    use std::io::Write;
+    writeln!(std::fs::File::options().append(true).create(true).open(path)?, "{}", std::process::id())?;
+    for i in 0..LINES {
+        context.log(format!("out {i}"));
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        if context.is_cancelled() {
+            break;
+        }
+    }
+    Ok(Answer { answer: 42 })
+}
+runtimes::local::handler!(rust_work);
