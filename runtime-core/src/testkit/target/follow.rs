@@ -61,7 +61,7 @@ impl Follow {
                 self.position.advance(line);
                 self.lines.push(line.clone());
             }
-            Event::Seen(seen) => self.seen.push(seen.clone()),
+            Event::Seen(seen) => self.seen.push((**seen).clone()),
             Event::Progress(_) | Event::Note(_) => {}
         }
         Some(event)
