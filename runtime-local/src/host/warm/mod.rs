@@ -120,13 +120,17 @@ impl Warm<'_> {
         let (stdout, stderr) = supervisor::open_outputs(&self.place.attempt, &self.place.process)?;
         let shared = Arc::clone(&self.drive.shared);
         let (resolver, process, reuse) = (self.resolver, self.process, self.reuse);
-        let free = async {
-            let template = shared.templates.get(resolver, process, reuse, (&stdout, &stderr)).await?;
-            // A worker takes one run at a time; a template forks as many as come.
-            let turn = if reuse { Some(template.turn().await) } else { None };
-            Ok((template, turn))
+        let mut free = None;
+        let got = async {
+            free = Some(match shared.templates.get(resolver, process, reuse, (&stdout, &stderr)).await {
+                // A worker takes one run at a time; a template forks as many as come.
+                Ok(template) if reuse => Ok((Arc::clone(&template), Some(template.turn().await))),
+                Ok(template) => Ok((template, None)),
+                Err(error) => Err(error),
+            });
+            Ok(())
         };
-        let (template, turn) = tokio::select! {
+        tokio::select! {
             biased;
             Some(Control::Abort(_)) = self.drive.control.recv() => {
                 return Ok(Begun::Stopped(Stop { requested: true, deadline: None }));
@@ -134,13 +138,17 @@ impl Warm<'_> {
             () = tokio::time::sleep_until(self.deadline), if self.plan.deadline.is_some() => {
                 return Ok(Begun::Stopped(Stop { requested: false, deadline: self.plan.deadline }));
             }
-            free = free => match free {
-                Ok(free) => free,
-                Err(NotLoaded::Raised(error)) => return Ok(Begun::Raised(error)),
-                Err(NotLoaded::Broken(error)) => return Err(error),
-            },
+            // What is printed while it is imported is told as it is printed.
+            done = self.output.until(got, &self.drive.events) => done?,
+        }
+        let (template, turn) = match free {
+            Some(Ok(free)) => free,
+            Some(Err(NotLoaded::Raised(error))) => return Ok(Begun::Raised(error)),
+            Some(Err(NotLoaded::Broken(error))) => return Err(error),
+            None => return Err(Error::internal("a template is there or is not")),
         };
-        let died = || Error::new(ErrorKind::Unavailable, "the warm Python process ended before the run began");
+        let died =
+            || Error::new(ErrorKind::Unavailable, "the warm Python process ended before the run began");
         if template.is_dead() {
             return Ok(Begun::Died(died()));
         }

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fs::File,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     process::Stdio,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -69,7 +72,7 @@ impl Templates {
             });
         }
         // Secrets are in the environment: the key is a digest, so it holds none.
-        let key = digest(format!("{reuse} {load} {invocation:?}").as_bytes());
+        let key = digest(format!("{reuse} {load} {} {invocation:?}", version(&load)).as_bytes());
         loop {
             let cell = self.cell(&key);
             let template = cell
@@ -170,7 +173,9 @@ impl Template {
             None => {
                 let status = child.wait().await.map_err(broken)?;
                 let message = format!("the code could not be loaded: Python ended with {status}");
-                return Err(Error::new(ErrorKind::Failed, message).help("the log has what it printed").into());
+                return Err(Error::new(ErrorKind::Failed, message)
+                    .help("the log has what it printed")
+                    .into());
             }
         }
         guard.disarm();
@@ -249,6 +254,13 @@ async fn listen(mut reader: OwnedReadHalf, mut child: Child, waiting: Waiting, d
     dead.store(true, Ordering::Release);
     *lock() = None;
     let _ = child.wait().await;
+}
+
+/// What tells whether a file was changed since it was loaded.
+fn version(load: &Value) -> String {
+    let path = load.pointer("/code/path").and_then(Value::as_str);
+    let meta = path.and_then(|path| std::fs::metadata(path).ok());
+    meta.map(|meta| format!("{:?} {} {}", meta.modified().ok(), meta.len(), meta.ino())).unwrap_or_default()
 }
 
 fn raised(answer: &Value) -> CodeError {
