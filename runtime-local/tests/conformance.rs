@@ -1,15 +1,14 @@
 //! The kinds and the target of this crate do what every kind and every target does.
 #![cfg(all(feature = "handler", feature = "local"))]
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use runtime_core::{
     Function, Plan, Run, Target,
-    plan::{Code, EnvValue, EnvVar, HostPlan, Isolation, Limits, Process, PythonEnvironment, Readiness, Role, Work},
+    plan::{
+        Code, EnvValue, EnvVar, HostPlan, Isolation, Limits, Process, PythonEnvironment, Readiness, Role,
+        Work,
+    },
     run::RunKey,
     testkit::{Fixture, Program, Sample, kind_conformance, target_conformance},
 };
@@ -168,7 +167,10 @@ impl Fixture for Machine {
             (host(main_process(program("no-such-program", &[]))), "no-such-program"),
             (host(main_process(program("./no-such-script.sh", &[]))), "no-such-script.sh"),
             (host(Process { workdir: Some("no-such-folder".to_owned()), ..fine() }), "no-such-folder"),
-            (host(Process { env: vec![EnvVar { name: "PASSWORD".to_owned(), value: secret }], ..fine() }), "password"),
+            (
+                host(Process { env: vec![EnvVar { name: "PASSWORD".to_owned(), value: secret }], ..fine() }),
+                "password",
+            ),
             (python(carried(), Some("no-such-python")), "no-such-python"),
             (python(Code::File("no-such-file.py".into()), None), "no-such-file.py"),
         ]

@@ -24,39 +24,39 @@ use tokio::sync::mpsc;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A machine of a test's own: a home, and a folder for the functions' files.
-pub struct Machine {
-    pub target: HostTarget,
+pub(crate) struct Machine {
+    pub(crate) target: HostTarget,
     folder: TempDir,
 }
 
 impl Machine {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("base")).unwrap();
         Self { target: HostTarget::new(folder.path().join("home")), folder }
     }
 
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }
 
     /// The functions' folder.
-    pub fn base(&self) -> PathBuf {
+    pub(crate) fn base(&self) -> PathBuf {
         self.folder.path().join("base")
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.base().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         path
     }
 
-    pub fn secret(&self, name: &str, key: &str, value: &str) {
+    pub(crate) fn secret(&self, name: &str, key: &str, value: &str) {
         let folder = self.home().join("secrets").join(name);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(key), value).unwrap();
@@ -64,7 +64,7 @@ impl Machine {
     }
 
     /// A run of a function, as an orchestrator prepares it.
-    pub fn job(&self, function: &Function, change: impl FnOnce(&mut Run)) -> Result<Job> {
+    pub(crate) fn job(&self, function: &Function, change: impl FnOnce(&mut Run)) -> Result<Job> {
         let mut run = run();
         run.metadata.name = function.metadata.name.clone();
         change(&mut run);
@@ -91,24 +91,29 @@ impl Machine {
     }
 
     /// Starts a job.
-    pub async fn start(&self, job: Job) -> Live {
+    pub(crate) async fn start(&self, job: Job) -> Live {
         self.target.check(&job).await.unwrap();
-        Live { events: self.target.apply(job.clone()).await.unwrap(), job, seen: Vec::new(), lines: Vec::new() }
+        Live {
+            events: self.target.apply(job.clone()).await.unwrap(),
+            job,
+            seen: Vec::new(),
+            lines: Vec::new(),
+        }
     }
 
     /// Starts the processes of a plan.
-    pub async fn processes(&self, processes: Vec<Process>, ports: &[&str]) -> Live {
+    pub(crate) async fn processes(&self, processes: Vec<Process>, ports: &[&str]) -> Live {
         let ports = ports.iter().map(|&port| port.to_owned()).collect();
         let plan = HostPlan { processes, ports, grace: Duration::from_secs(30), ..HostPlan::default() };
         self.start(self.job_of(run(), Plan::Host(plan))).await
     }
 
     /// Runs a function to its end.
-    pub async fn run(&self, function: &Function) -> Outcome {
+    pub(crate) async fn run(&self, function: &Function) -> Outcome {
         self.run_with(function, |_| {}).await
     }
 
-    pub async fn run_with(&self, function: &Function, change: impl FnOnce(&mut Run)) -> Outcome {
+    pub(crate) async fn run_with(&self, function: &Function, change: impl FnOnce(&mut Run)) -> Outcome {
         self.start(self.job(function, change).unwrap()).await.end().await
     }
 }
@@ -123,7 +128,7 @@ fn run() -> Run {
 }
 
 /// A process that runs a shell script.
-pub fn shell(name: &str, role: Role, script: &str) -> Process {
+pub(crate) fn shell(name: &str, role: Role, script: &str) -> Process {
     Process {
         name: name.to_owned(),
         role,
@@ -137,8 +142,8 @@ pub fn shell(name: &str, role: Role, script: &str) -> Process {
 }
 
 /// A run on its way.
-pub struct Live {
-    pub job: Job,
+pub(crate) struct Live {
+    pub(crate) job: Job,
     events: mpsc::Receiver<Event>,
     seen: Vec<Observation>,
     lines: Vec<LogLine>,
@@ -146,23 +151,28 @@ pub struct Live {
 
 impl Live {
     /// Waits until a line with this text is printed; the line.
-    pub async fn line(&mut self, text: &str) -> String {
+    pub(crate) async fn line(&mut self, text: &str) -> String {
         let found = |line: &LogLine| line.text().contains(text);
         while !self.lines.iter().any(found) {
-            assert!(self.next().await, "the run ended without {text:?}: {:?}, {:?}", self.lines, self.seen.last());
+            assert!(
+                self.next().await,
+                "the run ended without {text:?}: {:?}, {:?}",
+                self.lines,
+                self.seen.last()
+            );
         }
         self.lines.iter().find(|line| found(line)).map(|line| line.text().into_owned()).unwrap()
     }
 
     /// Waits until a process is in a phase.
-    pub async fn phase(&mut self, name: &str, phase: impl Fn(&Phase) -> bool) {
+    pub(crate) async fn phase(&mut self, name: &str, phase: impl Fn(&Phase) -> bool) {
         let found = |part: &Part| part.name == name && phase(&part.phase);
         while !self.seen.iter().flat_map(|seen| &seen.parts).any(found) {
             assert!(self.next().await, "the run ended and {name} was never so: {:?}", self.seen);
         }
     }
 
-    pub async fn end(mut self) -> Outcome {
+    pub(crate) async fn end(mut self) -> Outcome {
         while self.next().await {}
         let last = self.seen.last().cloned().unwrap();
         assert!(last.ended);
@@ -183,16 +193,16 @@ impl Live {
 
 /// What became of a run.
 #[derive(Debug)]
-pub struct Outcome {
-    pub verdict: Verdict,
-    pub seen: Vec<Observation>,
-    pub lines: Vec<LogLine>,
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    pub(crate) seen: Vec<Observation>,
+    pub(crate) lines: Vec<LogLine>,
 }
 
 impl Outcome {
     /// It completed.
     #[track_caller]
-    pub fn completed(self) -> Self {
+    pub(crate) fn completed(self) -> Self {
         assert_eq!(self.verdict.cause, None, "{:?}", self.lines);
         assert_eq!(self.verdict.state, runtime_core::RunState::Completed, "{:?}", self.lines);
         self
@@ -200,25 +210,25 @@ impl Outcome {
 
     /// Why it did not.
     #[track_caller]
-    pub fn cause(&self) -> &Cause {
+    pub(crate) fn cause(&self) -> &Cause {
         self.verdict.cause.as_ref().unwrap_or_else(|| panic!("it must have failed: {self:?}"))
     }
 
     #[track_caller]
-    pub fn result(&self, name: &str) -> Value {
+    pub(crate) fn result(&self, name: &str) -> Value {
         let report = self.verdict.report.as_ref().unwrap_or_else(|| panic!("there is no report: {self:?}"));
         report.results.get(name).cloned().unwrap_or_else(|| panic!("no result {name:?}: {self:?}"))
     }
 
     /// What a process printed on its standard output, line by line.
-    pub fn printed(&self, process: &str) -> Vec<String> {
+    pub(crate) fn printed(&self, process: &str) -> Vec<String> {
         let own = |line: &&LogLine| line.stream == Stream::Stdout && line.source == process;
         self.lines.iter().filter(own).map(|line| line.text().into_owned()).collect()
     }
 }
 
 /// The files below a folder in which these bytes stand.
-pub fn files_with(folder: &Path, bytes: &str) -> Vec<PathBuf> {
+pub(crate) fn files_with(folder: &Path, bytes: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -226,9 +236,9 @@ pub fn files_with(folder: &Path, bytes: &str) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() && !path.is_symlink() {
                 folders.push(path);
-            } else if fs::read(&path).is_ok_and(|content| {
-                content.windows(bytes.len()).any(|window| window == bytes.as_bytes())
-            }) {
+            } else if fs::read(&path)
+                .is_ok_and(|content| content.windows(bytes.len()).any(|window| window == bytes.as_bytes()))
+            {
                 found.push(path);
             }
         }

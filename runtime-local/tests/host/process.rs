@@ -21,7 +21,10 @@ async fn secrets_reach_the_process_and_nothing_else() {
     let kept = machine.home().join("secrets/db/password");
     // As long as the secret, so that only the secret itself is right.
     let code = format!("[ \"$PASSWORD\" = \"$(cat '{}')\" ] && echo right ${{#PASSWORD}}", kept.display());
-    let in_python = format!("import os; assert os.environ['PASSWORD'] == open({:?}).read().strip(); print('right', len(os.environ['PASSWORD']))", kept);
+    let in_python = format!(
+        "import os; assert os.environ['PASSWORD'] == open({:?}).read().strip(); print('right', len(os.environ['PASSWORD']))",
+        kept
+    );
     let handled = format!("def check(context):\n    {in_python}\n");
     let functions = [
         script(&code),
@@ -106,7 +109,11 @@ async fn a_script_is_carried() {
     assert_eq!(function.code().unwrap(), Some(SourceCode { name: "script.sh".into(), text: text.into() }));
     assert_eq!(machine.run(&function).await.completed().printed("main"), ["called script.sh"]);
     machine.write("script.sh", "echo changed since");
-    assert_eq!(machine.run(&function).await.completed().printed("main"), ["called script.sh"], "what was given is run");
+    assert_eq!(
+        machine.run(&function).await.completed().printed("main"),
+        ["called script.sh"],
+        "what was given is run"
+    );
     machine.write("beside", "");
     machine.write("script.sh", "ls \"$(dirname \"$0\")\"");
     let outcome = machine.run(&script("ls \"$(dirname \"$0\")\"")).await.completed();
@@ -131,7 +138,8 @@ async fn exits_are_named() {
 #[tokio::test]
 async fn too_much_memory_is_named() {
     let machine = Machine::new();
-    let hungry = "data = bytearray(1 << 30)\nfor at in range(0, len(data), 4096):\n    data[at] = 1\nprint('had it')";
+    let hungry =
+        "data = bytearray(1 << 30)\nfor at in range(0, len(data), 4096):\n    data[at] = 1\nprint('had it')";
     let function = python(hungry).with_limits(Some("256Mi"), None, None, None).unwrap();
     let outcome = machine.run(&function).await;
     assert_eq!(outcome.cause().reason, Reason::OutOfMemory, "{:?}", outcome);

@@ -98,12 +98,17 @@ async fn results_errors_and_panics() {
     let run = async |handler: &str, parameters: &[(&str, i64)]| {
         machine
             .run_with(&function(handler), |run| {
-                run.spec.parameters.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+                run.spec
+                    .parameters
+                    .extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
             })
             .await
     };
     let outcome = run("divide", &[("a", 17), ("b", 5)]).await.completed();
-    assert_eq!(["quotient", "rest", "given"].map(|name| outcome.result(name)), [json!(3), json!(2), json!(17)]);
+    assert_eq!(
+        ["quotient", "rest", "given"].map(|name| outcome.result(name)),
+        [json!(3), json!(2), json!(17)]
+    );
     assert_eq!(outcome.verdict.report.as_ref().unwrap().labels["team"], "blue");
     assert_eq!(outcome.printed("main"), ["dividing 17 by 5"]);
     assert_eq!(outcome.lines[0].stream, Stream::Stdout);

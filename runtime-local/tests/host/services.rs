@@ -70,7 +70,8 @@ async fn a_service_is_ready_when_it_says_so() {
         until(&go),
         marker.display()
     );
-    let service = Process { ready: Readiness::Log("now serving".into()), ..shell("server", Role::Service, &script) };
+    let service =
+        Process { ready: Readiness::Log("now serving".into()), ..shell("server", Role::Service, &script) };
     let main = shell("main", Role::Main, &format!("[ -e '{}' ] && echo served", marker.display()));
     let mut live = machine.processes(vec![service, after(main, &["server"])], &[]).await;
     live.line("up").await;
@@ -85,10 +86,8 @@ async fn a_service_is_ready_when_it_says_so() {
 async fn what_prepares_is_waited_for_to_its_end() {
     let machine = Machine::new();
     let file = machine.path("data");
-    let prepare = |script: &str| Process {
-        ready: Readiness::Completed,
-        ..shell("prepare", Role::Service, script)
-    };
+    let prepare =
+        |script: &str| Process { ready: Readiness::Completed, ..shell("prepare", Role::Service, script) };
     let main = || after(shell("main", Role::Main, &format!("cat '{}'", file.display())), &["prepare"]);
     let script = format!("echo prepared >'{}'", file.display());
     let outcome = machine.processes(vec![prepare(&script), main()], &[]).await.end().await.completed();
@@ -105,7 +104,9 @@ async fn what_prepares_is_waited_for_to_its_end() {
 async fn processes_start_in_the_order_of_what_they_wait_for() {
     let machine = Machine::new();
     let log = machine.path("order");
-    let step = |name: &str, role| shell(name, role, &format!("echo {name} >>'{0}'; echo ready; {FOR_EVER}", log.display()));
+    let step = |name: &str, role| {
+        shell(name, role, &format!("echo {name} >>'{0}'; echo ready; {FOR_EVER}", log.display()))
+    };
     let ready = |process| Process { ready: Readiness::Log("ready".into()), ..process };
     let main = shell("main", Role::Main, &format!("cat '{}'", log.display()));
     let plan = vec![
@@ -146,12 +147,16 @@ async fn a_worker_that_always_dies_ends_the_run_with_that_cause() {
 
 #[tokio::test]
 async fn the_end_of_a_service_ends_the_run() {
-    for (script, words) in [("exit 2", "exit code 2"), ("kill -11 $$", "SIGSEGV"), ("exit 0", "exit code 0")] {
+    for (script, words) in [("exit 2", "exit code 2"), ("kill -11 $$", "SIGSEGV"), ("exit 0", "exit code 0")]
+    {
         let machine = Machine::new();
         let script = format!("{}; {script}", until(&machine.path("go")));
         let plan = vec![
             shell("scheduler", Role::Service, &script),
-            after(shell("main", Role::Main, &format!("trap 'echo told; exit 1' TERM; echo up; {FOR_EVER}")), &["scheduler"]),
+            after(
+                shell("main", Role::Main, &format!("trap 'echo told; exit 1' TERM; echo up; {FOR_EVER}")),
+                &["scheduler"],
+            ),
         ];
         let mut live = machine.processes(plan, &[]).await;
         live.line("up").await;
