@@ -16,7 +16,7 @@ use super::{
     Shared, call,
     environment::{Environment, Progress},
     group::Group,
-    process::strays,
+    process::strays::{self, Strays},
     resolve::Resolver,
     warm,
 };
@@ -50,6 +50,9 @@ impl Drive {
             let error = Error::new(ErrorKind::Unsupported, "this plan is not for this machine");
             return self.finish(start_failed(&error)).await;
         };
+        let is_call = plan.main().is_some_and(|main| matches!(main.work, Work::Call { .. }));
+        // Dropped with the run, where the orchestrator ends before it.
+        let mut strays = Strays::of((!is_call).then(|| self.job.key.clone()), self.job.detached);
         let seen = match self.work(plan).await {
             Ok(seen) => seen,
             Err(error) => {
@@ -57,8 +60,7 @@ impl Drive {
                 start_failed(&error)
             }
         };
-        if plan.main().is_some_and(|main| !matches!(main.work, Work::Call { .. })) {
-            let key = self.job.key.clone();
+        if let Some(key) = strays.take() {
             let _ = tokio::task::spawn_blocking(move || strays::kill(&key)).await;
         }
         self.finish(seen).await;
