@@ -53,20 +53,34 @@ class Template:
         frame, self.buffer = json.loads(self.buffer[4:end]), self.buffer[end:]
         return frame
 
-    def run(self, mode, handler="f", parameters=None):
-        run = {"metadata": {"uid": "u", "name": "n", "project": "default", "iteration": 0}, "spec": {"parameters": parameters or {}}}
+    def run(self, mode, handler="f", parameters=None, file=True):
+        run = {
+            "metadata": {"uid": "u", "name": "n", "project": "default", "iteration": 0},
+            "spec": {"parameters": parameters or {}},
+        }
         self.count += 1
         self.report = os.path.join(self.folder, f"report{self.count}.json")
-        job = {**self.job, "handler": handler, "run": run, "report": self.report}
+        job = {**self.job, "handler": handler, "run": run, "report": self.report if file else None}
         state = [self.null] * 3
-        self.send({"start": {"id": "r", "run": job, "mode": mode, "env": {"MLRUN_EXEC_CONFIG": "{}"}, "workdir": self.folder}}, state)
+        self.send(
+            {
+                "start": {
+                    "id": "r",
+                    "run": job,
+                    "mode": mode,
+                    "env": {"MLRUN_EXEC_CONFIG": "{}"},
+                    "workdir": self.folder,
+                }
+            },
+            state,
+        )
         while "exited" not in self.receive():
             pass
 
-    def rate(self, mode, count):
+    def rate(self, mode, count, file=True):
         start = time.perf_counter()
         for _ in range(count):
-            self.run(mode)
+            self.run(mode, file=file)
         return count / (time.perf_counter() - start)
 
     def floor(self, count):
@@ -77,11 +91,16 @@ class Template:
 
 def templates(folder, runs):
     template = Template(folder)
-    rounds = [(template.floor(runs), template.rate("fork", runs), template.rate("reuse", runs)) for _ in range(7)]
-    floor, fork, reuse = (statistics.median(values) for values in zip(*rounds))
-    print(f"bare fork, exit, wait  {floor:8.0f}/s")
-    print(f"forked runs            {fork:8.0f}/s  {statistics.median(f / b for b, f, _ in rounds):.2f} of bare")
-    print(f"reused runs            {reuse:8.0f}/s  {1e6 / reuse:.0f} us each")
+    cases = [("forked, a report file", "fork", True), ("forked, a report line", "fork", False),
+             ("reused, a report file", "reuse", True), ("reused, a report line", "reuse", False)]  # fmt: skip
+    rounds = [[template.floor(runs)] + [template.rate(mode, runs, file) for _, mode, file in cases] for _ in range(7)]
+    print(f"bare fork, exit, wait  {statistics.median(each[0] for each in rounds):8.0f}/s")
+    for i, (what, _, _) in enumerate(cases, 1):
+        rate, ratio = (
+            statistics.median(each[i] for each in rounds),
+            statistics.median(each[i] / each[0] for each in rounds),
+        )
+        print(f"{what:22} {rate:8.0f}/s  {ratio:.2f} of bare, {1e6 / rate:.0f} us each")
     template.sock.close()
     template.process.wait()
 
@@ -89,7 +108,10 @@ def templates(folder, runs):
 def programs(folder, runs):
     code, run = os.path.join(folder, "noop.py"), os.path.join(folder, "run.json")
     with open(run, "w", encoding="utf-8") as file:
-        json.dump({"run": {"metadata": {}, "spec": {}}, "code": {"path": code}, "report": os.path.join(folder, "r.json")}, file)
+        json.dump(
+            {"run": {"metadata": {}, "spec": {}}, "code": {"path": code}, "report": os.path.join(folder, "r.json")},
+            file,
+        )
     for flags in (["-S", "-E"], []):
         commands = ([sys.executable, *flags, code], [sys.executable, *flags, "-c", BOOT, HERE, "run", run])
         cpu = ([], [])

@@ -10,6 +10,7 @@ use runtime_core::{
         Work,
     },
     run::RunKey,
+    serde_json::json,
     testkit::{Fixture, Program, Sample, kind_conformance, target_conformance},
 };
 use runtime_local::{
@@ -86,11 +87,30 @@ fn handler_is_a_kind() {
     );
 }
 
+/// This machine, and how programs are run on it.
 struct Machine {
     folder: tempfile::TempDir,
+    work: fn(&str) -> Work,
+}
+
+/// A handler forked from a warm interpreter, which becomes a shell.
+fn forked(script: &str) -> Work {
+    let text =
+        format!("import os\ndef run(context):\n    os.execv('/bin/sh', ['sh', '-c', {}])\n", json!(script));
+    Work::Python {
+        code: Code::Source { name: "become.py".into(), text },
+        handler: Some("run".to_owned()),
+        args: Vec::new(),
+        pythonpath: Vec::new(),
+        isolation: Isolation::Fork,
+    }
 }
 
 impl Machine {
+    fn new(work: fn(&str) -> Work) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), work }
+    }
+
     fn home(&self) -> std::path::PathBuf {
         self.folder.path().join("home")
     }
@@ -124,8 +144,10 @@ impl Fixture for Machine {
     }
 
     fn plan(&self, wanted: &Program) -> Plan {
-        let plan = plan_of(main_process(program("sh", &["-c", &wanted.script])));
-        Plan::Host(HostPlan { deadline: wanted.deadline, grace: wanted.grace, ..plan })
+        let work = (self.work)(&wanted.script);
+        let python = matches!(work, Work::Python { .. }).then(PythonEnvironment::default);
+        let plan = plan_of(main_process(work));
+        Plan::Host(HostPlan { python, deadline: wanted.deadline, grace: wanted.grace, ..plan })
     }
 
     fn folder(&self) -> &Path {
@@ -179,6 +201,10 @@ impl Fixture for Machine {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn this_machine_is_a_target() {
-    let machine = Machine { folder: tempfile::tempdir().unwrap() };
-    target_conformance(&machine).await;
+    target_conformance(&Machine::new(|script| program("sh", &["-c", script]))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn this_machine_is_a_target_for_what_is_forked() {
+    target_conformance(&Machine::new(forked)).await;
 }

@@ -147,4 +147,9 @@ def describe_table(df, rows):
     head = df.head(rows)
     values = head.rows() if hasattr(head, "rows") else head.values.tolist()
     shown = [[plain(cell) for cell in row[:100]] for row in values]
-    return {"header": [str(name) for name in columns], "length": len(df), "schema": {"fields": fields}, "preview": shown}
+    return {
+        "header": [str(name) for name in columns],
+        "length": len(df),
+        "schema": {"fields": fields},
+        "preview": shown,
+    }

@@ -70,7 +70,10 @@ class Call:
             unknown = []
         if not (missing or unknown):
             return
-        said = [f"unknown {'parameter' if key in given else 'input'} {key!r}{did_you_mean(key, self.known)}" for key in unknown]
+        said = [
+            f"unknown {'parameter' if key in given else 'input'} {key!r}{did_you_mean(key, self.known)}"
+            for key in unknown
+        ]
         if missing:
             said.insert(0, f"missing parameter{'s' * (len(missing) > 1)} {', '.join(map(repr, missing))}")
         raise self.wrong(f"{self.method}: " + ", ".join(said))
@@ -126,7 +129,9 @@ class Call:
         except RunError:
             raise
         except (ImportError, TypeError, ValueError, ArithmeticError) as exc:
-            raise InputError(f"input {p.name!r}: {item.local()} could not be read as {type_name(p.hint)}: {exc}") from exc
+            raise InputError(
+                f"input {p.name!r}: {item.local()} could not be read as {type_name(p.hint)}: {exc}"
+            ) from exc
 
 
 def _find(module, path, handler):

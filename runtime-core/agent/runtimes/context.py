@@ -89,7 +89,11 @@ class Context:
 
     def get_meta(self):
         """Who made what is logged here."""
-        return {"name": self.name, "kind": "run", "uri": f"{self.project}/{self.uid}" + (f"-{self.iteration}" if self.iteration else "")}
+        return {
+            "name": self.name,
+            "kind": "run",
+            "uri": f"{self.project}/{self.uid}" + (f"-{self.iteration}" if self.iteration else ""),
+        }
 
     def to_dict(self):
         """The run object."""
@@ -98,7 +102,12 @@ class Context:
         status = {"state": report.state, "results": self.results, "artifacts": self.artifacts}
         if report.error:
             status["error"] = report.error["message"]
-        return {"kind": "run", "metadata": meta, "spec": {**(run.get("spec") or {}), "parameters": plain(self.parameters)}, "status": status}
+        return {
+            "kind": "run",
+            "metadata": meta,
+            "spec": {**(run.get("spec") or {}), "parameters": plain(self.parameters)},
+            "status": status,
+        }
 
     def to_json(self):
         """The run object, as text."""
@@ -138,7 +147,9 @@ class Context:
     def set_state(self, execution_state=None, error=None, commit=True):
         """Says how the run stands; an error makes it a failed one, whatever the exit code."""
         if error or execution_state == "error":
-            self._report.failed({"type": "", "message": clip(str(error or "the code set the state to error"), 20_000), "traceback": ""})
+            self._report.failed(
+                {"type": "", "message": clip(str(error or "the code set the state to error"), 20_000), "traceback": ""}
+            )
         elif execution_state == "completed" and not self._report.error:
             self._report.state = "completed"
         self._changed(commit)
@@ -176,10 +187,24 @@ class Context:
         """Keeps a table: a DataFrame of pandas or polars, an array, or what pandas makes a DataFrame of."""
         spec = {"label_column": label_column, "extra_data": plain(extra_data), "db_key": db_key}
         if df is None:
-            return self.log_artifact(key, None, local_path, artifact_path, tag, None, target_path, labels=labels, format=format, kind="dataset", **spec)
+            return self.log_artifact(
+                key,
+                None,
+                local_path,
+                artifact_path,
+                tag,
+                None,
+                target_path,
+                labels=labels,
+                format=format,
+                kind="dataset",
+                **spec,
+            )
         df, form = table(df), format.lstrip(".") or os.path.splitext(key)[1].lstrip(".")
         if not form and is_frame(df):
-            form = "parquet" if type(df).__module__.startswith("polars") or has("pyarrow") or has("fastparquet") else "csv"
+            form = (
+                "parquet" if type(df).__module__.startswith("polars") or has("pyarrow") or has("fastparquet") else "csv"
+            )
         write, form = writer(self, key, df, form)
         path = target_path or self._write(key, form, write, artifact_path)
         spec.update(describe_table(df, 20 if preview is None else int(preview)))
@@ -204,7 +229,13 @@ class Context:
             fields = describe_table(training_set, 0).get("schema", {}).get("fields", [])
             spec["inputs"] = [field for field in fields if field["name"] not in labelled]
         spec = plain({name: value for name, value in spec.items() if value})
-        spec["model_file"] = name = os.path.basename(str(model_file)) if model_file else f"{os.path.basename(key)}.pkl" if body is not None else ""
+        spec["model_file"] = name = (
+            os.path.basename(str(model_file))
+            if model_file
+            else f"{os.path.basename(key)}.pkl"
+            if body is not None
+            else ""
+        )
 
         def write(temp):
             if body is not None:

@@ -68,14 +68,20 @@ def convert(value, hint):
         return _convert_enum(value, form)
     if form in _SIMPLE:
         return _SIMPLE[form](value)
-    if form in (list, tuple, set, frozenset) or form.__name__ in ("Sequence", "Iterable", "Collection", "MutableSequence") and form.__module__ == "collections.abc":
+    if (
+        form in (list, tuple, set, frozenset)
+        or form.__name__ in ("Sequence", "Iterable", "Collection", "MutableSequence")
+        and form.__module__ == "collections.abc"
+    ):
         return _convert_many(value, form, args)
     if form is dict or form.__name__ in ("Mapping", "MutableMapping"):
         value = _parsed(value, dict)
         return {convert(k, args[0]): convert(v, args[1]) for k, v in value.items()} if len(args) == 2 else value
     if isinstance(value, form):
         return value
-    if isinstance(value, str) and (hasattr(form, "fromisoformat") or form.__module__ in ("decimal", "uuid", "fractions")):
+    if isinstance(value, str) and (
+        hasattr(form, "fromisoformat") or form.__module__ in ("decimal", "uuid", "fractions")
+    ):
         text = value[:-1] + "+00:00" if value.endswith("Z") and form.__name__ == "datetime" else value
         return form.fromisoformat(text) if hasattr(form, "fromisoformat") else form(value)
     if form.__module__ in ("decimal", "fractions") and type(value) in (int, float):
@@ -189,7 +195,14 @@ def _convert_none(value):
     raise TypeError
 
 
-_SIMPLE = {bool: _convert_bool, int: _convert_int, float: _convert_float, str: _convert_str, bytes: _convert_bytes, type(None): _convert_none}
+_SIMPLE = {
+    bool: _convert_bool,
+    int: _convert_int,
+    float: _convert_float,
+    str: _convert_str,
+    bytes: _convert_bytes,
+    type(None): _convert_none,
+}
 
 
 def convert_input(item, hint):
@@ -214,7 +227,11 @@ def convert_input(item, hint):
 
         return pathlib.Path(item.local())
     if name == "DataFrame":
-        return item.as_df(df_module=sys.modules.get("polars") if getattr(form, "__module__", "").startswith("polars") or str(form).startswith("pl.") else None)
+        return item.as_df(
+            df_module=sys.modules.get("polars")
+            if getattr(form, "__module__", "").startswith("polars") or str(form).startswith("pl.")
+            else None
+        )
     if form is bytes:
         return item.get()
     if name == "ndarray" and item.suffix == ".npy":

@@ -91,12 +91,16 @@ class DataItem(str):
             what = os.path.splitext(os.path.splitext(self.split("?")[0])[0])[1].lstrip(".").lower()
         reader = _READERS.get(what)
         if not reader:
-            raise InputError(f"input {self.key!r}: a table cannot be read from {what or 'no extension'!r}; known: {', '.join(_READERS)}")
+            raise InputError(
+                f"input {self.key!r}: a table cannot be read from {what or 'no extension'!r}; known: {', '.join(_READERS)}"
+            )
         if df_module is None:
             try:
                 import pandas as df_module
             except ImportError as exc:
-                raise InputError(f"input {self.key!r}: a DataFrame was asked for, but pandas is not installed; add it to the requirements") from exc
+                raise InputError(
+                    f"input {self.key!r}: a DataFrame was asked for, but pandas is not installed; add it to the requirements"
+                ) from exc
         if what == "tsv":
             kwargs.setdefault("sep", "\t")
         if what == "jsonl":

@@ -74,7 +74,11 @@ def _place(tb):
 def describe_error(exc):
     """The exception as the report holds it."""
     kind = type(exc)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__", __name__) else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__
+        if kind.__module__ in ("builtins", "__main__", __name__)
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
     error = {"type": name, "message": clip(text_of(exc), 20_000), "traceback": ""}
     file, line = _place(exc.__traceback__)
     if isinstance(exc, RunError):
@@ -113,8 +117,8 @@ def warn(text):
 class Report:
     """What the code says about its run, and where that goes."""
 
-    def __init__(self, path=None):
-        self.path, self.owner = path, os.getpid()
+    def __init__(self, path=None, record=None):
+        self.path, self.record, self.owner = path, record, os.getpid()
         self.state, self.error, self.notes = "running", None, []
         self.results, self.artifacts, self.labels, self.annotations = {}, {}, {}, {}
         self.dirty, self.written = False, 0.0
@@ -138,23 +142,18 @@ class Report:
         self.error = exc if isinstance(exc, dict) else describe_error(exc)
 
     def write(self):
-        """Puts the report in its place in one step."""
+        """Puts the report in its place in one step; where it has no file of its own, into the record of the run."""
         self.dirty, self.written = False, time.monotonic()
-        if not self.path or self.owner != os.getpid():
+        if self.owner != os.getpid() or not self.path and self.record is None:
             return
-        what = {"state": self.state}
-        for key in ("results", "labels", "annotations", "error", "notes"):
-            if getattr(self, key):
-                what[key] = getattr(self, key)
-        if self.artifacts:
-            what["artifacts"] = list(self.artifacts.values())
-        data = to_json(what).encode("utf-8", "replace")
+        data = self._json()
+        if not self.path:
+            return _write_all(self.record, b"report " + data + b"\n")
         temp = f"{self.path}.{self.owner}.tmp"
         try:
             fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             try:
-                while data:
-                    data = data[os.write(fd, data) :]
+                _write_all(fd, data)
             finally:
                 os.close(fd)
             os.rename(temp, self.path)
@@ -165,6 +164,14 @@ class Report:
             except OSError:
                 pass
             raise
+
+    def _json(self):
+        said = [("results", self.results), ("labels", self.labels), ("annotations", self.annotations),
+                ("error", self.error), ("notes", self.notes), ("artifacts", list(self.artifacts.values()))]  # fmt: skip
+        what = {key: value for key, value in said if value}
+        if not what and self.state == "completed":
+            return b'{"state": "completed"}'  # as most are; a forked run need not even touch the encoder
+        return to_json({"state": self.state, **what}).encode("utf-8", "replace")
 
     def close(self, always=False):
         """The last word. Returns whether it could be said."""
@@ -190,9 +197,14 @@ class Report:
             os._exit(1)
 
 
-def begin(job):
+def _write_all(fd, data):
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def begin(job, record=None):
     """Makes this job the run of this process; returns its report."""
-    state.job, state.current, state.report = job, None, Report(job.get("report"))
+    state.job, state.current, state.report = job, None, Report(job.get("report"), record)
     return state.report
 
 

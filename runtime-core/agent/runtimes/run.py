@@ -18,9 +18,9 @@ def run_and_exit(job):
     raise SystemExit(code)
 
 
-def run_handler(job, loaded=None):
+def run_handler(job, loaded=None, record=None):
     """One call of the handler, reported. Returns the exit code; never raises."""
-    report, code = begin(job), 1
+    report, code = begin(job, record), 1
     try:
         loaded = loaded or Loaded(job)
         value = loaded.call(job.get("handler"))(job)

@@ -13,8 +13,8 @@ class Template:
     """Loads the code once, then makes runs of it."""
 
     def __init__(self):
+        import _signal as signal  # without the enumerations around it, whose pages every child would copy
         import select
-        import signal
         import socket
 
         # Descriptor 0 becomes /dev/null: the user's code must not read the frames.
@@ -33,7 +33,7 @@ class Template:
 
     def receive(self):
         """Reads what is there, with the descriptors that come along."""
-        data, ancillary, _, _ = self.sock.recvmsg(1 << 18, self.space, self.flags)
+        data, ancillary, _, _ = self.sock.recvmsg(1 << 14, self.space, self.flags)
         for _, _, payload in ancillary:
             fds = memoryview(payload[: len(payload) // 4 * 4]).cast("i")
             self.fds.extend(fds)
@@ -93,9 +93,7 @@ class Template:
         """Puts all that is loaded out of the collector's way, so that children share it as it is."""
         import gc
 
-        import atexit  # noqa: F401 - so that children need not
-        import time  # noqa: F401
-
+        __import__("atexit")  # so that children need not
         to_json({}), from_json("{}")
         gc.collect()
         gc.freeze()
@@ -132,7 +130,9 @@ class Template:
     def start(self, start):
         fds, self.fds = self.fds[:3], self.fds[3:]
         if len(fds) != 3:
-            raise RuntimeError(f"start {start.get('id')!r} came with {len(fds)} descriptors; state, stdout and stderr are needed")
+            raise RuntimeError(
+                f"start {start.get('id')!r} came with {len(fds)} descriptors; state, stdout and stderr are needed"
+            )
         (self.reuse if start.get("mode") == "reuse" else self.fork)(start, *fds)
 
     def fork(self, start, record, out, err):
@@ -162,21 +162,18 @@ class Template:
             os.dup2(err, 2)
             os.close(out)
             os.close(err)
-            self.sock.close()
+            os.close(self.sock.fileno())
             os.close(self.wake)
             for _, other in self.children.values():
                 os.close(other)  # else its end would not be seen while this run goes on
             for fd in self.fds:
                 os.close(fd)
-            os.environ.update(start.get("env") or {})
-            os.environ["RUNTIMES_RUN_PID"] = str(pid)
-            if start.get("workdir"):
-                os.chdir(start["workdir"])
+            self.enter(start, pid)
             if "numpy.random" in sys.modules:
                 sys.modules["numpy.random"].seed()  # `random` does so by itself
             atexit = sys.modules["atexit"]
             atexit._clear()  # what the template registered is the template's
-            code = self.run(start)
+            code = self.run(start, record)
             threading = sys.modules.get("threading")
             if threading is not None and threading.active_count() > 1:
                 threading._shutdown()
@@ -191,11 +188,22 @@ class Template:
             flush()
             os._exit(code)
 
-    def run(self, start):
+    def enter(self, start, pid):
+        """The run's environment and folder. Only what differs is set: each page that is touched is copied."""
+        env, known = start.get("env") or {}, os.environ._data
+        for key, value in (*env.items(), ("RUNTIMES_RUN_PID", str(pid))):
+            key, value = key.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")
+            if known.get(key) != value:
+                known[key] = value
+                os.putenv(key, value)
+        if start.get("workdir"):
+            os.chdir(start["workdir"])
+
+    def run(self, start, record):
         job = start["run"]
         if job.get("args"):
             sys.argv[1:] = job["args"]
-        return run_handler(job, self.loaded)
+        return run_handler(job, self.loaded, record)
 
     def reuse(self, start, record, out, err):
         """The run, right here; afterwards everything is as it was but for what the code keeps in memory."""
@@ -212,11 +220,8 @@ class Template:
             os.close(fd)
         code = 1
         try:
-            os.environ.update(start.get("env") or {})
-            os.environ["RUNTIMES_RUN_PID"] = str(pid)
-            if start.get("workdir"):
-                os.chdir(start["workdir"])
-            code = self.run(start)
+            self.enter(start, pid)
+            code = self.run(start, record)
         except BaseException as exc:
             warn(describe_error(exc)["traceback"])
         flush()

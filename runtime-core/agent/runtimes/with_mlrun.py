@@ -35,7 +35,11 @@ def mlrun_context(job):
         return None
     _kept.clear()
     own, run = get_or_create_ctx(), job["run"]
-    spec = {**(run.get("spec") or {}), "output_path": str(own.artifact_path), "inputs": {key: str(item) for key, item in own.inputs.items()}}
+    spec = {
+        **(run.get("spec") or {}),
+        "output_path": str(own.artifact_path),
+        "inputs": {key: str(item) for key, item in own.inputs.items()},
+    }
     _ctx = make(own.name or "run", spec={"metadata": dict(run.get("metadata") or {}), "spec": spec})
     return _ctx
 
@@ -62,13 +66,20 @@ def absorb_mlrun(job):
     meta, status = run.get("metadata") or {}, run.get("status") or {}
     before = (job["run"].get("metadata") or {}).get("labels") or {}
     report.results.update(plain(status.get("results") or {}))
-    by_key = {artifact.get("metadata", {}).get("key"): artifact for artifact in [*(status.get("artifacts") or []), *_kept.values()]}
+    by_key = {
+        artifact.get("metadata", {}).get("key"): artifact
+        for artifact in [*(status.get("artifacts") or []), *_kept.values()]
+    }
     for key, uri in (status.get("artifact_uris") or {}).items():
         by_key.setdefault(key, {"metadata": {"key": key}, "spec": {"target_path": uri}})
     for key, artifact in by_key.items():
         report.artifacts[key] = {**plain(artifact), "kind": artifact.get("kind") or "artifact"}
     own = ("kind", "host", "owner", "v3io_user")
-    report.labels.update((key, str(value)) for key, value in (meta.get("labels") or {}).items() if before.get(key) != value and key not in own)
+    report.labels.update(
+        (key, str(value))
+        for key, value in (meta.get("labels") or {}).items()
+        if before.get(key) != value and key not in own
+    )
     report.annotations.update((key, str(value)) for key, value in (meta.get("annotations") or {}).items())
     report.dirty = True
     if status.get("error") and not report.error:

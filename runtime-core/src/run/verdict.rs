@@ -30,10 +30,13 @@ pub fn observe_main(seen: &Observation) -> Verdict {
             (Some(error), _) => {
                 let reason = if error.environment { Reason::Environment } else { Reason::StartFailed };
                 verdict.state = RunState::Error;
-                verdict.cause = Some(Cause { reason, message: error.message.clone(), help: error.help.clone() });
+                verdict.cause =
+                    Some(Cause { reason, message: error.message.clone(), help: error.help.clone() });
             }
             (None, Some(Phase::Ended(exit))) => end(&mut verdict, exit, seen),
-            (None, _) => end(&mut verdict, &Exit::Lost("it is gone, and its end was not seen".to_owned()), seen),
+            (None, _) => {
+                end(&mut verdict, &Exit::Lost("it is gone, and its end was not seen".to_owned()), seen)
+            }
         }
         return verdict;
     }
@@ -57,10 +60,15 @@ fn end(verdict: &mut Verdict, exit: &Exit, seen: &Observation) {
         Exit::OutOfMemory { .. } => Some(137),
         _ => None,
     };
-    let service = seen.parts.iter().find(|part| {
-        let ended = matches!(part.phase, Phase::Ended(_));
-        part.role == Role::Service && ended && !matches!(part.phase, Phase::Ended(Exit::Stopped | Exit::Code(0)))
-    });
+    let failed = |role: Role| {
+        seen.parts.iter().find(move |part| {
+            let well = matches!(part.phase, Phase::Ended(Exit::Stopped | Exit::Code(0)));
+            part.role == role && !well && matches!(part.phase, Phase::Ended(_))
+        })
+    };
+    // A worker is replaced as often as it may be; only then does its end stop the others.
+    let worker = || failed(Role::Worker).filter(|_| *exit == Exit::Stopped);
+    let service = failed(Role::Service).or_else(worker);
     let own = exit_cause(exit, verdict.report.as_ref());
     verdict.state = RunState::Error;
     verdict.cause = match (seen.deadline, service) {
@@ -111,7 +119,8 @@ fn exit_cause(exit: &Exit, report: Option<&Report>) -> Option<Cause> {
         (Exit::Code(code), None) => {
             let cause = Cause::new(Reason::ExitCode, format!("it ended with exit code {code}"));
             Some(match code {
-                126 => cause.help("126: the program was found but could not be executed; check its mode and format"),
+                126 => cause
+                    .help("126: the program was found but could not be executed; check its mode and format"),
                 127 => cause.help("127: a program was not found; check the command and PATH"),
                 _ => cause,
             })
@@ -124,14 +133,17 @@ fn exit_cause(exit: &Exit, report: Option<&Report>) -> Option<Cause> {
             })
         }
         (Exit::OutOfMemory { limit }, _) => {
-            let of = limit.map(|bytes| format!(" of {}", crate::pod::format_bytes(bytes))).unwrap_or_default();
+            let of =
+                limit.map(|bytes| format!(" of {}", crate::pod::format_bytes(bytes))).unwrap_or_default();
             Some(
                 Cause::new(Reason::OutOfMemory, format!("it needed more memory than its limit{of}"))
                     .help("raise resources.limits.memory, or use less"),
             )
         }
         (Exit::Stopped, _) => Some(Cause::new(Reason::Aborted, "it was stopped on request")),
-        (Exit::Panic(message), _) => Some(Cause::new(Reason::Panic, format!("the handler panicked: {message}"))),
+        (Exit::Panic(message), _) => {
+            Some(Cause::new(Reason::Panic, format!("the handler panicked: {message}")))
+        }
         (Exit::Failed(message), _) => Some(Cause::new(Reason::Exception, message.clone())),
         (Exit::Lost(what), error) => match report.map(|report| report.state.as_str()) {
             // The code had said the last word before its supervisor went away.
@@ -204,7 +216,12 @@ mod tests {
         let said = |state: &str, error| Report { state: state.into(), error, ..Report::default() };
         assert_eq!(observe_main(&seen(lost(), Some(said("completed", None)))).state, RunState::Completed);
         assert_eq!(observe_main(&seen(lost(), Some(said("running", None)))).state, RunState::Error);
-        let error = CodeError { class: "ValueError".into(), file: Some("a.py".into()), line: Some(3), ..Default::default() };
+        let error = CodeError {
+            class: "ValueError".into(),
+            file: Some("a.py".into()),
+            line: Some(3),
+            ..Default::default()
+        };
         let verdict = observe_main(&seen(lost(), Some(said("error", Some(error)))));
         assert_eq!(verdict.cause.unwrap().message, "a.py:3: ValueError");
     }

@@ -119,7 +119,11 @@ fn registered(runtime: &dyn Runtime) {
         Ok(found) => {
             assert_eq!(found.kind(), kind, "the registry must give the kind that was asked for");
             assert_eq!(found.summary(), summary, "{kind}: another one is registered by that name");
-            assert_eq!(found.capability(), runtime.capability(), "{kind}: the registered one can do other things");
+            assert_eq!(
+                found.capability(),
+                runtime.capability(),
+                "{kind}: the registered one can do other things"
+            );
         }
         Err(error) => panic!("{kind} must register itself when its crate is linked: {error}"),
     }

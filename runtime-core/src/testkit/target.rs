@@ -19,12 +19,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    Error, Plan, Run, RunState, Target,
-    logs::LogPosition,
-    run::RunKey,
-    target::Job,
-};
+use crate::{Error, Plan, Run, RunState, Target, logs::LogPosition, run::RunKey, target::Job};
 use follow::Follow;
 use witness::Witness;
 

@@ -28,6 +28,7 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     let (lines, mut logs) = mpsc::unbounded_channel();
     let context = Context::new(Arc::clone(&drive.job.run), drive.job.artifact_path.clone(), lines);
     drive.seen(main_part(plan, Phase::Ready)).await;
+    let _cancel = CancelOnDrop(context.clone());
     // Dropped with the run: an async handler ends then.
     let mut tasks = JoinSet::new();
     let mut outcome = start(handler.call, context.clone(), drive.job.run.spec.parameters.clone(), &mut tasks);
@@ -65,6 +66,15 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     seen.report = Some(report(&context, &exit));
     seen.parts = main_part(plan, Phase::Ended(exit));
     Ok(seen)
+}
+
+/// Tells a blocking handler that its run is over, also where the orchestrator goes before it.
+struct CancelOnDrop(Context);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 fn start(

@@ -16,7 +16,7 @@ use super::{
     Shared, call,
     environment::{Environment, Progress},
     group::Group,
-    process::strays,
+    process::strays::{self, Strays},
     resolve::Resolver,
     warm,
 };
@@ -50,6 +50,9 @@ impl Drive {
             let error = Error::new(ErrorKind::Unsupported, "this plan is not for this machine");
             return self.finish(start_failed(&error)).await;
         };
+        let is_call = plan.main().is_some_and(|main| matches!(main.work, Work::Call { .. }));
+        // Dropped with the run, where the orchestrator ends before it.
+        let mut strays = Strays::of((!is_call).then(|| self.job.key.clone()), self.job.detached);
         let seen = match self.work(plan).await {
             Ok(seen) => seen,
             Err(error) => {
@@ -57,8 +60,7 @@ impl Drive {
                 start_failed(&error)
             }
         };
-        if plan.main().is_some_and(|main| !matches!(main.work, Work::Call { .. })) {
-            let key = self.job.key.clone();
+        if let Some(key) = strays.take() {
             let _ = tokio::task::spawn_blocking(move || strays::kill(&key)).await;
         }
         self.finish(seen).await;
@@ -105,7 +107,7 @@ impl Drive {
         };
         let mut seen = self.observe(parts);
         seen.deadline = stop.deadline;
-        seen.report = self.report(&resolver.report_file(main)).await;
+        seen.report = self.report(&resolver.report_file(main), &state_file::path(&attempt, &main.name)).await;
         Ok(seen)
     }
 
@@ -157,18 +159,13 @@ impl Drive {
         super::ports::choose(&plan.ports, &attempt.join("ports.json"))
     }
 
-    /// What the code reported, in our own form or, where it used MLRun, in MLRun's.
-    async fn report(&self, path: &std::path::Path) -> Option<Report> {
-        let content = std::fs::read(path).ok()?;
+    /// What the code reported: into a file of its own or, where it is warm, into its state file.
+    async fn report(&self, path: &std::path::Path, state: &std::path::Path) -> Option<Report> {
+        let content = std::fs::read(path).ok().or_else(|| state_file::report(state))?;
         match runtime_core::serde_json::from_slice::<Report>(&content) {
-            Ok(report) => {
-                for note in &report.notes {
-                    let _ = self.events.send(Event::Note(note.clone())).await;
-                }
-                Some(report)
-            }
+            Ok(report) => Some(report),
             Err(error) => {
-                let note = format!("what the code reported cannot be read: {error} ({})", path.display());
+                let note = format!("what the code reported cannot be read: {error}");
                 let _ = self.events.send(Event::Note(note)).await;
                 None
             }

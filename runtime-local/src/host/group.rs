@@ -232,7 +232,14 @@ impl<'a> Group<'a> {
             Role::Main => self.stop_all(self.plan.grace),
             _ if well && process.ready == Readiness::Completed => self.start_ready().await?,
             _ if slot.stopped.load(Ordering::Acquire) => {}
-            Role::Service => self.stop_all(self.plan.grace),
+            Role::Service => {
+                if well {
+                    // It was needed to the end: that it ended well is no excuse, and would look like one.
+                    let early = Exit::Lost("exit code 0".to_owned());
+                    self.slots[index].phase = Phase::Ended(early);
+                }
+                self.stop_all(self.plan.grace);
+            }
             Role::Worker if slot.restarts < WORKER_RESTARTS => {
                 let line = format!("{} ended ({:?}) and is started again", process.name, slot.phase);
                 let _ = self.drive.events.send(Event::Log(LogLine::system(line))).await;

@@ -35,7 +35,11 @@ pub(super) fn check(subject: &Subject<'_>, plan: &Plan) {
     for (seen, verdict) in all.iter().zip(&verdicts).rev() {
         for _ in 0..2 {
             let again = subject.runtime.observe(seen);
-            assert_eq!(again, *verdict, "{}: the reading depends on what was seen before: {seen:?}", subject.what);
+            assert_eq!(
+                again, *verdict,
+                "{}: the reading depends on what was seen before: {seen:?}",
+                subject.what
+            );
         }
     }
 }
@@ -44,7 +48,12 @@ pub(super) fn check(subject: &Subject<'_>, plan: &Plan) {
 fn sound(subject: &Subject<'_>, seen: &Observation, verdict: &Verdict) {
     let what = &subject.what;
     let state = verdict.state;
-    assert_eq!(state.is_terminal(), seen.ended, "{what}: {state}, and the end was seen: {}; of {seen:?}", seen.ended);
+    assert_eq!(
+        state.is_terminal(),
+        seen.ended,
+        "{what}: {state}, and the end was seen: {}; of {seen:?}",
+        seen.ended
+    );
     assert_eq!(verdict.report, seen.report, "{what}: what the code reported must not be lost");
     let failed = state == RunState::Error;
     assert_eq!(verdict.cause.is_some(), failed || state == RunState::Aborted, "{what}: {state} of {seen:?}");
@@ -82,7 +91,9 @@ impl Said {
         let verdict = subject.runtime.observe(seen);
         let what = &subject.what;
         let (reason, message) = match &verdict.cause {
-            Some(cause) => (Some(cause.reason), format!("{} {}", cause.message, cause.help.as_deref().unwrap_or(""))),
+            Some(cause) => {
+                (Some(cause.reason), format!("{} {}", cause.message, cause.help.as_deref().unwrap_or("")))
+            }
             None => (None, String::new()),
         };
         assert_eq!((verdict.state, reason), (self.state, self.reason), "{what}: {message:?} of {seen:?}");
@@ -103,7 +114,11 @@ fn carried(subject: &Subject<'_>, main: &str) {
     let waiting = seen(Phase::Waiting("a place to run".to_owned()));
     assert_eq!(waiting.state, RunState::Pending, "{what}: what waits is pending");
     assert_eq!(waiting.waiting.as_deref(), Some("a place to run"), "{what}: what it waits for is told");
-    assert_eq!(subject.runtime.observe(&Observation::default()).state, RunState::Pending, "{what}: nothing seen yet");
+    assert_eq!(
+        subject.runtime.observe(&Observation::default()).state,
+        RunState::Pending,
+        "{what}: nothing seen yet"
+    );
     for phase in [Phase::Running, Phase::Ready, Phase::Ended(Exit::Code(0)), Phase::Ended(Exit::Signal(9))] {
         let verdict = seen(phase.clone());
         assert_eq!(verdict.state, RunState::Running, "{what}: {phase:?}, and something of it may still run");

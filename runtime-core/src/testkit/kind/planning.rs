@@ -17,7 +17,11 @@ pub(super) fn check(subject: &Subject<'_>) -> Plan {
     let plan = pure(subject);
     match &plan {
         Plan::Host(host) => {
-            assert!(subject.runtime.capability().host, "{}: a plan for a machine where none runs", subject.what);
+            assert!(
+                subject.runtime.capability().host,
+                "{}: a plan for a machine where none runs",
+                subject.what
+            );
             processes::check(&subject.what, host);
         }
     }
@@ -31,7 +35,12 @@ fn pure(subject: &Subject<'_>) -> Plan {
     let (function, run) = (&subject.sample.function, &subject.sample.run);
     let (function_before, run_before) = (function.clone(), run.clone());
     let plan = subject.plan("it", function, run);
-    assert_eq!(plan, subject.plan("it again", function, run), "{}: the same input, the same plan", subject.what);
+    assert_eq!(
+        plan,
+        subject.plan("it again", function, run),
+        "{}: the same input, the same plan",
+        subject.what
+    );
     assert!(*function == function_before && *run == run_before, "{}: a plan changes nothing", subject.what);
 
     let mut later = run.clone();

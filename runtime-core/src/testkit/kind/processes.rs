@@ -55,7 +55,9 @@ fn ports(what: &str, plan: &HostPlan) {
     for process in &plan.processes {
         let mut texts: Vec<&str> = Vec::new();
         match &process.work {
-            Work::Program { args, .. } | Work::Python { args, .. } => texts.extend(args.iter().map(String::as_str)),
+            Work::Program { args, .. } | Work::Python { args, .. } => {
+                texts.extend(args.iter().map(String::as_str))
+            }
             Work::Call { .. } => {}
         }
         texts.extend(process.env.iter().filter_map(|variable| match &variable.value {
@@ -64,7 +66,11 @@ fn ports(what: &str, plan: &HostPlan) {
         }));
         let used = texts.iter().flat_map(|text| text.split("${port.").skip(1));
         for name in used.filter_map(|rest| rest.split('}').next()) {
-            assert!(ports.contains(name), "{what}: {} uses the port {name:?}, which is not there", process.name);
+            assert!(
+                ports.contains(name),
+                "{what}: {} uses the port {name:?}, which is not there",
+                process.name
+            );
         }
         if let Readiness::Port(name) = &process.ready {
             assert!(
@@ -80,13 +86,23 @@ fn work(what: &str, plan: &HostPlan, process: &Process) {
     let name = &process.name;
     for variable in &process.env {
         assert!(!variable.name.is_empty(), "{what}: {name} has a variable without a name");
-        assert!(!variable.name.contains(['=', '\0']), "{what}: {name}: no variable is called {:?}", variable.name);
+        assert!(
+            !variable.name.contains(['=', '\0']),
+            "{what}: {name}: no variable is called {:?}",
+            variable.name
+        );
     }
     match &process.work {
         Work::Program { command, .. } => assert!(!command.is_empty(), "{what}: {name} has no command"),
         Work::Python { code, handler, .. } => {
-            assert!(plan.python.is_some(), "{what}: {name} is Python, and the plan has no environment for it");
-            assert!(handler.as_ref().is_none_or(|handler| !handler.is_empty()), "{what}: {name}: an empty handler");
+            assert!(
+                plan.python.is_some(),
+                "{what}: {name} is Python, and the plan has no environment for it"
+            );
+            assert!(
+                handler.as_ref().is_none_or(|handler| !handler.is_empty()),
+                "{what}: {name}: an empty handler"
+            );
             match code {
                 Code::File(path) => assert!(!path.as_os_str().is_empty(), "{what}: {name} has no file"),
                 Code::Source { name: file, .. } => {

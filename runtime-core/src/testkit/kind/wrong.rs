@@ -39,10 +39,22 @@ fn limit(function: &mut Function, resource: &str, amount: &str) {
 
 fn misspelt_fields(subject: &Subject<'_>) {
     let mut misspelt: Vec<(String, &str)> = vec![("replcas".to_owned(), "replicas")];
-    misspelt.extend(subject.runtime.fields().iter().filter(|field| field.len() > 4).map(|field| (format!("{field}x"), *field)));
+    misspelt.extend(
+        subject
+            .runtime
+            .fields()
+            .iter()
+            .filter(|field| field.len() > 4)
+            .map(|field| (format!("{field}x"), *field)),
+    );
     for (written, meant) in misspelt {
         let function = with_field(subject, &written, json!(1));
-        subject.refused(&format!("the field `{written}`"), &format!("spec.{written}"), &function, &subject.sample.run);
+        subject.refused(
+            &format!("the field `{written}`"),
+            &format!("spec.{written}"),
+            &function,
+            &subject.sample.run,
+        );
         let error = function.check_fields(subject.runtime.fields()).err();
         let help = error.as_ref().and_then(|error| error.help_text()).unwrap_or_default();
         assert!(help.contains(meant), "{}: `{written}` must be told from `{meant}`: {help:?}", subject.what);

@@ -39,7 +39,11 @@ impl Follow {
             match self.next(&format!("the line {text:?}")).await {
                 Some(Event::Log(line)) if line.text() == text => return,
                 Some(_) => {}
-                None => panic!("the run ended without the line {text:?}; seen: {:?}, {:?}", self.lines, self.seen.last()),
+                None => panic!(
+                    "the run ended without the line {text:?}; seen: {:?}, {:?}",
+                    self.lines,
+                    self.seen.last()
+                ),
             }
         }
     }

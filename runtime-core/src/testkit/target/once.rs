@@ -67,7 +67,11 @@ pub(super) async fn applied_while_it_runs(suite: &Suite<'_>) {
     }
     for ended in followed {
         assert_eq!(*ended.exit(), Exit::Code(5), "whoever follows sees the same end");
-        assert_eq!(ended.texts(Stream::Stdout), ["one", "two", "three", "four"], "whoever follows sees the same log");
+        assert_eq!(
+            ended.texts(Stream::Stdout),
+            ["one", "two", "three", "four"],
+            "whoever follows sees the same log"
+        );
     }
     program.started_once("applied while it runs");
 }
@@ -85,7 +89,11 @@ pub(super) async fn applied_after_the_end(suite: &Suite<'_>) {
     assert_eq!(*ended.exit(), Exit::Code(5));
     for (what, job, expected) in [
         ("from the beginning", job.clone(), vec!["one", "two", "three", "four"]),
-        ("from its second line", resumed(&job, &position, RunState::Running, Timestamp::now()), vec!["three", "four"]),
+        (
+            "from its second line",
+            resumed(&job, &position, RunState::Running, Timestamp::now()),
+            vec!["three", "four"],
+        ),
     ] {
         let ended = suite.apply(&*target, job).await.end().await;
         assert_eq!(*ended.exit(), Exit::Code(5), "applied after the end, {what}");

@@ -8,7 +8,8 @@ use crate::{
 
 pub(super) async fn both_streams_in_order(suite: &Suite<'_>) {
     const COUNT: usize = 500;
-    let script = format!("i=0; while [ $i -lt {COUNT} ]; do echo \"out $i\"; echo \"err $i\" >&2; i=$((i + 1)); done");
+    let script =
+        format!("i=0; while [ $i -lt {COUNT} ]; do echo \"out $i\"; echo \"err $i\" >&2; i=$((i + 1)); done");
     let ended = suite.run(&script).await;
     for (stream, word) in [(Stream::Stdout, "out"), (Stream::Stderr, "err")] {
         let expected: Vec<_> = (0..COUNT).map(|n| format!("{word} {n}")).collect();
@@ -23,7 +24,11 @@ pub(super) async fn whatever_bytes(suite: &Suite<'_>) {
     let cases: [(&str, Vec<&[u8]>, bool); 6] = [
         ("nothing", vec![], true),
         ("empty lines", vec![b"", b"", b"x", b""], true),
-        ("bytes that are no text", vec![b"\xff\xfe\x80", b"nul \x00 inside", b"\r carriage \r", b" spaces  "], true),
+        (
+            "bytes that are no text",
+            vec![b"\xff\xfe\x80", b"nul \x00 inside", b"\r carriage \r", b" spaces  "],
+            true,
+        ),
         ("a line without an end", vec![b"first", b"last"], false),
         ("a very long line", vec![b"short", &long, b"short again"], true),
         ("a line as long as a piece, without an end", vec![&exact, &exact], false),
@@ -54,7 +59,11 @@ pub(super) async fn much_of_it(suite: &Suite<'_>) {
     let ended = suite.run(&format!("cat '{path}' & cat '{path}' >&2; wait")).await;
     for stream in [Stream::Stdout, Stream::Stderr] {
         let arrived = ended.texts(stream);
-        assert!(arrived.iter().eq(text.lines()), "a megabyte on {stream} must arrive whole: {} lines", arrived.len());
+        assert!(
+            arrived.iter().eq(text.lines()),
+            "a megabyte on {stream} must arrive whole: {} lines",
+            arrived.len()
+        );
     }
 }
 
@@ -62,7 +71,8 @@ pub(super) async fn much_of_it(suite: &Suite<'_>) {
 pub(super) async fn as_it_is_printed(suite: &Suite<'_>) {
     let file = suite.path("answer");
     let target = suite.fixture.open();
-    let script = format!("echo question >&2; until [ -e '{0}' ]; do sleep 0.02; done; cat '{0}'", file.display());
+    let script =
+        format!("echo question >&2; until [ -e '{0}' ]; do sleep 0.02; done; cat '{0}'", file.display());
     let mut follow = suite.apply(&*target, suite.job(&script)).await;
     follow.line("question").await;
     let staged = suite.path("staged");

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::{LONG, PATIENCE, Program, Suite, Witness, ok, resumed};
-use crate::{RunState, logs::{LogPosition, Stream}, target::Exit};
+use crate::{
+    RunState,
+    logs::{LogPosition, Stream},
+    target::Exit,
+};
 
 /// Waits for ever, and starts nothing that would have to be stopped.
 const FOR_EVER: &str = "while :; do sleep 0.05; done";
@@ -20,7 +24,11 @@ pub(super) async fn asked_before_it_is_killed(suite: &Suite<'_>) {
     assert!(asked.elapsed() < PATIENCE, "abort returns at once");
     let ended = follow.end().await;
     assert_eq!(*ended.exit(), Exit::Stopped, "what was asked to stop was stopped, however it ends");
-    assert_eq!(ended.texts(Stream::Stdout), ["up", "asked"], "it is asked first, and its last words are kept");
+    assert_eq!(
+        ended.texts(Stream::Stdout),
+        ["up", "asked"],
+        "it is asked first, and its last words are kept"
+    );
     assert_eq!(ended.last().deadline, None, "an abort is no deadline");
 }
 
@@ -61,9 +69,14 @@ pub(super) async fn over_its_time(suite: &Suite<'_>) {
     assert!(ended.texts(Stream::Stdout).contains(&"asked".to_owned()), "it is asked before it is killed");
     assert!(began.elapsed() >= Duration::from_millis(600), "it has its time, and its grace");
 
-    let ended = suite.apply(&*target, suite.job_of(&Program { deadline: Some(LONG), ..limited("exit 0".to_owned()) }));
+    let ended = suite
+        .apply(&*target, suite.job_of(&Program { deadline: Some(LONG), ..limited("exit 0".to_owned()) }));
     let ended = ended.await.end().await;
-    assert_eq!((ended.last().deadline, ended.exit()), (None, &Exit::Code(0)), "a run in time meets no deadline");
+    assert_eq!(
+        (ended.last().deadline, ended.exit()),
+        (None, &Exit::Code(0)),
+        "a run in time meets no deadline"
+    );
 }
 
 /// The time counts from the run's start, also where nobody was there to see it pass.
@@ -78,7 +91,11 @@ pub(super) async fn over_its_time_while_nobody_looked(suite: &Suite<'_>) {
     let target = suite.fixture.open();
     let job = resumed(&job, &LogPosition::default(), RunState::Running, Timestamp::UNIX_EPOCH);
     let ended = suite.apply(&*target, job).await.end().await;
-    assert_eq!((ended.last().deadline, ended.exit()), (Some(LONG), &Exit::Stopped), "its time was over long ago");
+    assert_eq!(
+        (ended.last().deadline, ended.exit()),
+        (Some(LONG), &Exit::Stopped),
+        "its time was over long ago"
+    );
 }
 
 /// The request was recorded, and the orchestrator went: what was not started is not started any more.

@@ -59,7 +59,9 @@ impl Witness {
     /// Waits until nobody holds it any more; what was said meanwhile.
     pub(super) async fn deserted(mut self, what: &str) -> Vec<String> {
         let mut said = Vec::new();
-        while let Some(line) = soon(&format!("{what}: nothing of the run may be left"), self.lines.recv()).await {
+        while let Some(line) =
+            soon(&format!("{what}: nothing of the run may be left"), self.lines.recv()).await
+        {
             said.push(line);
         }
         said

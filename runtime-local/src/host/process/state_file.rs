@@ -100,6 +100,14 @@ pub(crate) fn read(path: &Path) -> Written {
     fs::read(path).map(|content| parse(&content)).unwrap_or_default()
 }
 
+/// What the code reported into the file; the last report counts.
+pub(crate) fn report(path: &Path) -> Option<Vec<u8>> {
+    let content = fs::read(path).ok()?;
+    let lines = content.split_inclusive(|byte| *byte == b'\n');
+    let report = lines.filter_map(|line| line.strip_prefix(b"report ")?.strip_suffix(b"\n")).next_back();
+    report.map(<[u8]>::to_vec)
+}
+
 /// Waits until the supervisor is gone. Looks again and again: a thread that blocks on the lock would hold the whole
 /// runtime back when it is to end.
 pub(crate) async fn wait_until_free(path: &Path) -> io::Result<()> {

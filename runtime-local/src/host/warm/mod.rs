@@ -3,41 +3,37 @@
 mod frame;
 mod template;
 
-use std::{
-    fs::File,
-    os::fd::AsFd,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fs::File, os::fd::AsFd, sync::Arc, time::Duration};
 
 use runtime_core::{
     Error, ErrorKind, Result,
     plan::{HostPlan, Isolation, Process, Work},
-    serde_json::json,
+    run::{CodeError, Report},
+    serde_json::{self, json},
     target::{Exit, Part, Phase},
 };
-
 use rustix::process::Signal;
+use tokio::{
+    sync::{OwnedMutexGuard, oneshot},
+    time::Instant,
+};
+
 pub(crate) use template::Templates;
-use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::{
     drive::{Control, Drive, Stop, main_part},
+    layout::write_atomically,
     process::{
         follow::{Output, Place, stop},
         state_file::{self, Claim, Ended},
-        supervisor,
+        supervisor::{self, KillOnDrop, signal_group},
     },
     resolve::Resolver,
 };
-use template::Template;
+use template::{NotLoaded, Template};
 
-/// Longer than any run.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// How often a run is begun anew because its template died before the handler was called.
-const BEGINNINGS: u32 = 3;
+/// A run is given to another template, where one died before the run began; so many times.
+const TRIES: u32 = 5;
 
 /// Runs the handler on a template of its code and environment.
 pub(crate) async fn run(
@@ -47,120 +43,152 @@ pub(crate) async fn run(
     resolver: &Resolver<'_>,
 ) -> Result<(Vec<Part>, Stop)> {
     let place = Place { attempt: drive.attempt_folder(), process: process.name.clone() };
-    for _ in 0..BEGINNINGS {
-        let started = match state_file::settle(&place.state()).await? {
-            Claim::Gone(written) => {
-                let mut output = Output::new(&place.attempt, &place.process, &drive.job.log_position);
-                output.rest(&drive.events).await?;
-                return Ok((main_part(plan, Phase::Ended(how(written.exit, false))), Stop::default()));
-            }
-            Claim::Alive => None,
-            Claim::Ours(_) if drive.is_stopping() => {
-                return Ok((main_part(plan, Phase::Ended(Exit::Stopped)), Stop::default()));
-            }
-            Claim::Ours(state) => match begin(drive, plan, process, resolver, (&place, state)).await? {
-                Begun::Started(started) => Some(started),
-                Begun::Stopped(why) => return Ok((main_part(plan, Phase::Ended(Exit::Stopped)), why)),
-                Begun::Died => continue,
-            },
-        };
-        drive.seen(main_part(plan, Phase::Ready)).await;
-        if let Some(end) = follow(drive, plan, &place, started).await? {
-            return Ok(end);
-        }
-    }
-    Err(Error::new(
-        ErrorKind::Unavailable,
-        format!("the warm Python process ended {BEGINNINGS} times before the handler was called"),
-    ))
+    let output = Output::new(&place.attempt, &place.process, &drive.job.log_position);
+    let far = Duration::from_secs(365 * 24 * 3600);
+    let deadline = Instant::now() + drive.remaining(plan).unwrap_or(far);
+    let reuse = matches!(&process.work, Work::Python { isolation: Isolation::Reuse, .. });
+    let mut warm = Warm { drive, plan, process, resolver, place, output, deadline, reuse };
+    let ended = warm.run().await;
+    // Whatever happened, what was printed is told: by the code, or while it was imported.
+    warm.output.rest(&warm.drive.events).await?;
+    let (exit, stop) = ended?;
+    Ok((main_part(plan, Phase::Ended(exit)), stop))
 }
 
-/// What came of the attempt to begin.
-enum Begun {
-    Started(Started),
-    Stopped(Stop),
-    /// The template died; the handler was not called.
-    Died,
+struct Warm<'a> {
+    drive: &'a mut Drive,
+    plan: &'a HostPlan,
+    process: &'a Process,
+    resolver: &'a Resolver<'a>,
+    place: Place,
+    output: Output,
+    deadline: Instant,
+    reuse: bool,
 }
 
-/// A run that was given to a template.
+/// A run that a template has taken.
 struct Started {
     template: Arc<Template>,
     exited: oneshot::Receiver<Ended>,
-    /// Held while the worker is busy with it.
+    /// The turn on a worker, which takes one run at a time.
     turn: Option<OwnedMutexGuard<()>>,
-    guard: Guard,
 }
 
-/// Waits for a template, and for its turn where it takes one run at a time, and gives it the run.
-async fn begin(
-    drive: &mut Drive,
-    plan: &HostPlan,
-    process: &Process,
-    resolver: &Resolver<'_>,
-    (place, state): (&Place, File),
-) -> Result<Begun> {
-    let reuse = matches!(&process.work, Work::Python { isolation: Isolation::Reuse, .. });
-    let (stdout, stderr) = supervisor::open_outputs(&place.attempt, &place.process)?;
-    let start = json!({ "start": {
-        "id": drive.job.key.to_string(),
-        "run": resolver.spec(process)?,
-        "mode": if reuse { "reuse" } else { "fork" },
-        "env": resolver.run_env(process),
-        "workdir": resolver.workdir(process),
-    }});
-    let limit = drive.remaining(plan);
-    let ready = async {
-        let template = drive.shared.templates.get(resolver, process, reuse, (&stdout, &stderr)).await?;
-        // A worker takes one run at a time; a template forks as many as come.
-        let turn = if reuse { Some(template.turn().await) } else { None };
-        Ok::<_, Error>((template, turn))
-    };
-    // Imports may take for ever, and so may those who came before.
-    let (template, turn) = tokio::select! {
-        biased;
-        Some(Control::Abort(_)) = drive.control.recv() => {
-            return Ok(Begun::Stopped(Stop { requested: true, deadline: None }));
-        }
-        ready = ready => ready?,
-        () = tokio::time::sleep(limit.unwrap_or(FAR)), if limit.is_some() => {
-            return Ok(Begun::Stopped(Stop { requested: false, deadline: plan.deadline }));
-        }
-    };
-    if template.is_dead() {
-        return Ok(Begun::Died);
-    }
-    let guard = Guard { state: place.state(), armed: !drive.job.detached };
-    let fds = [state.as_fd(), stdout.as_fd(), stderr.as_fd()];
-    match template.start(&drive.job.key.to_string(), &start, &fds).await {
-        Ok(exited) => Ok(Begun::Started(Started { template, exited, turn, guard })),
-        Err(error) => {
-            tracing::warn!(key = %drive.job.key, %error, "a warm Python process is replaced");
-            template.retire();
-            Ok(Begun::Died)
-        }
-    }
+enum Begun {
+    Started(Started),
+    /// It was stopped before it began.
+    Stopped(Stop),
+    /// The code could not be imported.
+    Raised(CodeError),
+    /// The template died before the run began.
+    Died(Error),
 }
 
-/// Follows a run that a template has, or had; `None` where the handler was never called.
-async fn follow(
-    drive: &mut Drive,
-    plan: &HostPlan,
-    place: &Place,
-    started: Option<Started>,
-) -> Result<Option<(Vec<Part>, Stop)>> {
-    let state = place.state();
-    let mut output = Output::new(&place.attempt, &place.process, &drive.job.log_position);
-    let (template, exited, turn, mut guard) = match started {
-        Some(Started { template, exited, turn, guard }) => (Some(template), Some(exited), turn, guard),
-        None => (None, None, None, Guard { state: state.clone(), armed: false }),
-    };
-    let mut ended = None;
-    let mut why = Stop::default();
-    let deadline = tokio::time::sleep(drive.remaining(plan).unwrap_or(FAR));
-    tokio::pin!(deadline);
-    {
-        let events = drive.events.clone();
+impl Warm<'_> {
+    async fn run(&mut self) -> Result<(Exit, Stop)> {
+        let mut tries = 1;
+        loop {
+            let started = match state_file::claim(&self.place.state())? {
+                Claim::Gone(written) => return Ok((how(written.exit, false), Stop::default())),
+                Claim::Ours(_) if self.drive.is_stopping() => return Ok((Exit::Stopped, Stop::default())),
+                Claim::Alive => None,
+                Claim::Ours(state) => match self.begin(state).await? {
+                    Begun::Started(started) => Some(started),
+                    Begun::Stopped(stop) => return Ok((Exit::Stopped, stop)),
+                    Begun::Raised(error) => return Ok((self.raised(error)?, Stop::default())),
+                    Begun::Died(_) if tries < TRIES => {
+                        tries += 1;
+                        continue;
+                    }
+                    Begun::Died(error) => return Err(error),
+                },
+            };
+            self.drive.seen(main_part(self.plan, Phase::Ready)).await;
+            let (ended, stop) = self.follow(started).await?;
+            let stopped = stop != Stop::default();
+            let began = state_file::read(&self.place.state()).pid.is_some();
+            if began || stopped || tries == TRIES {
+                return Ok((how(ended, stopped), stop));
+            }
+            tries += 1;
+        }
+    }
+
+    /// Gives the run to a template, once there is one that is free. Imports may take long, or for ever: an abort and
+    /// the deadline are heard meanwhile.
+    async fn begin(&mut self, state: File) -> Result<Begun> {
+        let (stdout, stderr) = supervisor::open_outputs(&self.place.attempt, &self.place.process)?;
+        let shared = Arc::clone(&self.drive.shared);
+        let (resolver, process, reuse) = (self.resolver, self.process, self.reuse);
+        let mut free = None;
+        let got = async {
+            free = Some(match shared.templates.get(resolver, process, reuse, (&stdout, &stderr)).await {
+                // A worker takes one run at a time; a template forks as many as come.
+                Ok(template) if reuse => Ok((Arc::clone(&template), Some(template.turn().await))),
+                Ok(template) => Ok((template, None)),
+                Err(error) => Err(error),
+            });
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            Some(Control::Abort(_)) = self.drive.control.recv() => {
+                return Ok(Begun::Stopped(Stop { requested: true, deadline: None }));
+            }
+            () = tokio::time::sleep_until(self.deadline), if self.plan.deadline.is_some() => {
+                return Ok(Begun::Stopped(Stop { requested: false, deadline: self.plan.deadline }));
+            }
+            // What is printed while it is imported is told as it is printed.
+            done = self.output.until(got, &self.drive.events) => done?,
+        }
+        let (template, turn) = match free {
+            Some(Ok(free)) => free,
+            Some(Err(NotLoaded::Raised(error))) => return Ok(Begun::Raised(error)),
+            Some(Err(NotLoaded::Broken(error))) => return Err(error),
+            None => return Err(Error::internal("a template is there or is not")),
+        };
+        let died =
+            || Error::new(ErrorKind::Unavailable, "the warm Python process ended before the run began");
+        if template.is_dead() {
+            return Ok(Begun::Died(died()));
+        }
+        let id = self.drive.job.key.to_string();
+        let mut run = resolver.spec(process)?;
+        // Reported in the state file: to make another file would cost more than a small run.
+        run["report"] = serde_json::Value::Null;
+        let start = json!({ "start": {
+            "id": id,
+            "run": run,
+            "mode": if reuse { "reuse" } else { "fork" },
+            "env": resolver.run_env(process),
+            "workdir": resolver.workdir(process),
+        }});
+        match template.start(&id, &start, &[state.as_fd(), stdout.as_fd(), stderr.as_fd()]).await {
+            Ok(exited) => Ok(Begun::Started(Started { template, exited, turn })),
+            Err(error) => Ok(Begun::Died(died().source(error))),
+        }
+    }
+
+    /// Reports what the code raised while it was imported as what it raises when it runs.
+    fn raised(&self, error: CodeError) -> Result<Exit> {
+        let report = Report { state: "error".to_owned(), error: Some(error), ..Report::default() };
+        let text = serde_json::to_vec(&report)
+            .map_err(|error| Error::internal("a report cannot be written").source(error))?;
+        write_atomically(&self.resolver.report_file(self.process), &text)?;
+        Ok(Exit::Code(1))
+    }
+
+    /// Follows the run to its end; `None` where nobody saw how it ended.
+    async fn follow(&mut self, started: Option<Started>) -> Result<(Option<Ended>, Stop)> {
+        let state = self.place.state();
+        let (template, exited, turn) = match started {
+            Some(Started { template, exited, turn }) => (Some(template), Some(exited), turn),
+            None => (None, None, None),
+        };
+        let mut guard = Guard { state: state.clone(), armed: !self.drive.job.detached };
+        let mut ended = None;
+        let mut why = Stop::default();
+        let events = self.drive.events.clone();
         let gone = async {
             if let Some(exited) = exited
                 && let Ok(exit) = exited.await
@@ -168,75 +196,69 @@ async fn follow(
                 ended = Some(exit);
                 return Ok(());
             }
-            // The template died, or was another orchestrator's.
+            // The template died, or was another orchestrator's: the lock tells when the handler's process is gone.
             state_file::wait_until_over(&state).await
         };
-        let until = output.until(gone, &events);
-        tokio::pin!(until);
-        loop {
-            let grace = tokio::select! {
-                biased;
-                done = &mut until => {
-                    done?;
-                    break;
-                }
-                Some(Control::Abort(grace)) = drive.control.recv() => {
-                    why.requested = true;
-                    grace
-                }
-                () = &mut deadline, if plan.deadline.is_some() && why.deadline.is_none() => {
-                    why.deadline = plan.deadline;
-                    plan.grace
-                }
-            };
-            // A worker that is busy with the run hears nothing else: it is replaced.
-            let (leader, grace) = match (&template, &turn) {
-                (Some(template), Some(_)) => (template.retire(), Duration::ZERO),
-                _ => (0, grace),
-            };
-            let state = state.clone();
-            tokio::spawn(async move {
-                let gone = async { drop(state_file::wait_until_over(&state).await) };
-                stop(leader, &state, grace, gone).await;
-            });
+        {
+            let until = self.output.until(gone, &events);
+            tokio::pin!(until);
+            loop {
+                let grace = tokio::select! {
+                    biased;
+                    done = &mut until => {
+                        done?;
+                        break;
+                    }
+                    Some(Control::Abort(grace)) = self.drive.control.recv() => {
+                        why.requested = true;
+                        grace
+                    }
+                    () = tokio::time::sleep_until(self.deadline),
+                        if self.plan.deadline.is_some() && why.deadline.is_none() =>
+                    {
+                        why.deadline = self.plan.deadline;
+                        self.plan.grace
+                    }
+                };
+                stop_run(&state, template.as_deref().filter(|_| self.reuse), grace);
+            }
         }
+        guard.armed = false;
+        drop(turn);
+        let written = state_file::read(&state);
+        if let (Some(leader), false) = (written.pid, self.reuse) {
+            // What the handler forked and left behind.
+            signal_group(leader, Signal::KILL);
+        }
+        Ok((ended.or(written.exit), why))
     }
-    guard.armed = false;
-    let written = state_file::read(&state);
-    if turn.is_none()
-        && let Some(leader) = written.pid
-    {
-        // The children of the handler's process end with it.
-        supervisor::signal_group(leader, Signal::KILL);
-    }
-    drop(turn);
-    output.rest(&drive.events).await?;
-    let ended = ended.or(written.exit);
-    let stopped = why != Stop::default();
-    if ended.is_none() && written.pid.is_none() && !stopped {
-        return Ok(None);
-    }
-    Ok(Some((main_part(plan, Phase::Ended(how(ended, stopped))), why)))
+}
+
+/// Stops a run. A worker that is busy with it hears nothing else: it is replaced.
+fn stop_run(state: &std::path::Path, worker: Option<&Template>, grace: Duration) {
+    let (leader, grace) = match worker {
+        Some(worker) => (worker.retire(), Duration::ZERO),
+        None => (state_file::read(state).pid.unwrap_or(0), grace),
+    };
+    let state = state.to_owned();
+    tokio::spawn(async move {
+        let gone = async {
+            let _ = state_file::wait_until_over(&state).await;
+        };
+        stop(leader, &state, grace, gone).await;
+    });
 }
 
 /// Kills the handler's process when the run is dropped: what an orchestrator started ends with it.
 struct Guard {
-    state: PathBuf,
+    state: std::path::PathBuf,
     armed: bool,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        // It was given away a moment ago: whoever has it says its process id at once, or is gone.
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_millis(200) {
-            if let Some(leader) = state_file::read(&self.state).pid {
-                return supervisor::signal_group(leader, Signal::KILL);
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        if self.armed {
+            drop(KillOnDrop::new(state_file::read(&self.state).pid));
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fs::File,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     process::Stdio,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -53,14 +56,14 @@ impl Templates {
     /// What the code prints while it is imported goes to `output`.
     ///
     /// # Errors
-    /// When the code cannot be loaded: its own exception, with file and line.
+    /// What the code raised while it was loaded, or why it could not be tried.
     pub(crate) async fn get(
         &self,
         resolver: &Resolver<'_>,
         process: &Process,
         reuse: bool,
         output: (&File, &File),
-    ) -> Result<Arc<Template>> {
+    ) -> Result<Arc<Template>, NotLoaded> {
         let invocation = resolver.template(process)?;
         let mut load = resolver.spec(process)?;
         if let Some(load) = load.as_object_mut() {
@@ -69,7 +72,7 @@ impl Templates {
             });
         }
         // Secrets are in the environment: the key is a digest, so it holds none.
-        let key = digest(format!("{reuse} {load} {invocation:?}").as_bytes());
+        let key = digest(format!("{reuse} {load} {} {invocation:?}", version(&load)).as_bytes());
         loop {
             let cell = self.cell(&key);
             let template = cell
@@ -113,6 +116,20 @@ impl Templates {
     }
 }
 
+/// Why there is no template.
+pub(crate) enum NotLoaded {
+    /// What the code raised while it was imported.
+    Raised(CodeError),
+    /// It could not be tried.
+    Broken(Error),
+}
+
+impl From<Error> for NotLoaded {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
 /// Those who wait for a run's end, by its id. `None` once the template is dead.
 type Waiting = Arc<Mutex<Option<HashMap<String, oneshot::Sender<Ended>>>>>;
 
@@ -130,7 +147,7 @@ impl Template {
         invocation: &crate::host::process::supervisor::Invocation,
         load: &Value,
         output: (&File, &File),
-    ) -> Result<Self> {
+    ) -> Result<Self, NotLoaded> {
         let broken =
             |error| Error::new(ErrorKind::Io, "the warm Python process could not be talked to").source(error);
         let (ours, theirs) = UnixStream::pair().map_err(broken)?;
@@ -152,14 +169,13 @@ impl Template {
         frame::send(&mut writer, &json!({ "load": load }), &[]).await.map_err(broken)?;
         match frame::receive(&mut reader).await.map_err(broken)? {
             Some(answer) if answer.get("ready").is_some() => {}
-            Some(answer) => return Err(load_error(&answer)),
+            Some(answer) => return Err(NotLoaded::Raised(raised(&answer))),
             None => {
                 let status = child.wait().await.map_err(broken)?;
-                return Err(Error::new(
-                    ErrorKind::Failed,
-                    format!("the code could not be loaded: Python ended with {status}"),
-                )
-                .help("`runtimes logs` shows what it printed"));
+                let message = format!("the code could not be loaded: Python ended with {status}");
+                return Err(Error::new(ErrorKind::Failed, message)
+                    .help("the log has what it printed")
+                    .into());
             }
         }
         guard.disarm();
@@ -190,7 +206,10 @@ impl Template {
             None => return Err(gone()),
         }
         let mut socket = self.socket.lock().await;
-        frame::send(&mut socket, start, files).await.map_err(|error| gone().source(error))?;
+        frame::send(&mut socket, start, files).await.map_err(|error| {
+            self.dead.store(true, Ordering::Release);
+            gone().source(error)
+        })?;
         Ok(receiver)
     }
 
@@ -237,20 +256,17 @@ async fn listen(mut reader: OwnedReadHalf, mut child: Child, waiting: Waiting, d
     let _ = child.wait().await;
 }
 
-fn load_error(answer: &Value) -> Error {
-    let error: CodeError = answer
-        .get("failed")
-        .and_then(|failed| runtime_core::serde_json::from_value(failed.clone()).ok())
-        .unwrap_or_default();
-    let text = match (error.class.as_str(), error.message.as_str()) {
-        ("", "") => "the code could not be loaded".to_owned(),
-        (class, "") => class.to_owned(),
-        (class, message) => format!("{class}: {message}"),
-    };
-    let failed = Error::new(ErrorKind::Failed, text);
-    match (error.file, error.line) {
-        (Some(file), Some(line)) => failed.at(format!("{file}:{line}")),
-        (Some(file), None) => failed.at(file),
-        _ => failed,
-    }
+/// What tells whether a file was changed since it was loaded.
+fn version(load: &Value) -> String {
+    let path = load.pointer("/code/path").and_then(Value::as_str);
+    let meta = path.and_then(|path| std::fs::metadata(path).ok());
+    meta.map(|meta| format!("{:?} {} {}", meta.modified().ok(), meta.len(), meta.ino())).unwrap_or_default()
+}
+
+fn raised(answer: &Value) -> CodeError {
+    let failed = answer.get("failed").cloned().unwrap_or_default();
+    runtime_core::serde_json::from_value(failed).unwrap_or_else(|_| CodeError {
+        message: "the code could not be loaded".to_owned(),
+        ..CodeError::default()
+    })
 }
