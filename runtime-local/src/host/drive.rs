@@ -16,7 +16,10 @@ use super::{
     Shared, call,
     environment::{Environment, Progress},
     group::Group,
-    process::strays::{self, Strays},
+    process::{
+        state_file,
+        strays::{self, Strays},
+    },
     resolve::Resolver,
     warm,
 };
