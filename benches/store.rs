@@ -1,6 +1,9 @@
 //! What the SQLite store costs: a durable write beside SQLite's own floor, many writers, lists of a large store.
 //!
-//! `cargo bench --bench store` prints, beside criterion's figures, the two ratios that matter.
+//! `cargo bench --bench store` prints, beside criterion's figures, the ratios that matter. `STORE_BENCH_DIR` says on
+//! which disk.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark may stop where it stands")]
 
 use std::{
     hint::black_box,
@@ -27,6 +30,8 @@ use sqlx::{
 use tokio::{runtime::Runtime, task::JoinSet};
 
 const WRITERS: u32 = 32;
+/// Runs in one round of the many writers; each is three writes.
+const RUNS_A_ROUND: u32 = 9_600;
 const LISTED: u32 = 100_000;
 
 /// Spreads uids over the whole space, as random ones are.
@@ -52,30 +57,51 @@ fn record(n: u32) -> RunRecord {
     RunRecord { run, revision: 0, owner: "one".to_owned(), target: "host".to_owned(), attempt: 0 }
 }
 
-/// SQLite alone, with the same promises: one connection, one table with a key, INSERT and COMMIT.
-async fn floor(path: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", "4096");
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let create = "CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, uid TEXT UNIQUE, body TEXT)";
-    sqlx::query(create).execute(&mut connection).await.unwrap();
-    connection
+/// SQLite alone, with the same promises: one connection, BEGIN, INSERT, COMMIT.
+struct Floor {
+    connection: SqliteConnection,
+    insert: &'static str,
 }
 
-async fn floor_write(connection: &mut SqliteConnection, record: &RunRecord) {
-    let body = serde_json::to_string(&record.run).unwrap();
-    let mut transaction = connection.begin().await.unwrap();
-    sqlx::query("INSERT INTO runs (uid, body) VALUES (?, ?)")
-        .bind(record.run.metadata.uid.as_str())
-        .bind(body)
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
-    transaction.commit().await.unwrap();
+impl Floor {
+    async fn connect(path: &Path, insert: &'static str) -> Self {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("wal_autocheckpoint", "4096");
+        let connection = SqliteConnection::connect_with(&options).await.unwrap();
+        Self { connection, insert }
+    }
+
+    /// A table with a key and no other index: the least that a store could do.
+    async fn bare(path: &Path) -> Self {
+        let insert = "INSERT INTO runs (uid, body, labels) VALUES (?, ?, ?)";
+        let mut floor = Self::connect(path, insert).await;
+        let create = "CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, uid TEXT UNIQUE, labels TEXT, body TEXT)";
+        sqlx::query(create).execute(&mut floor.connection).await.unwrap();
+        floor
+    }
+
+    /// The store's own tables, with their indexes and labels.
+    async fn same_tables(path: &Path) -> Self {
+        SqliteStore::open(path).await.unwrap().close().await.unwrap();
+        let insert = "INSERT INTO runs (uid, body, labels, iteration, revision, project, name, function, function_uri, \
+                      state, terminal, owner, target, attempt, created, updated) VALUES (?, ?, ?, 0, 1, 'project-1', \
+                      'train-fit', 'train', 'project-1/train@2b5e1d7c44a1f0a1b2c3d4e5f60718293a4b5c6d', 'created', 0, \
+                      'one', 'host', 0, unixepoch() * 1000000, unixepoch() * 1000000)";
+        Self::connect(path, insert).await
+    }
+
+    async fn write(&mut self, record: &RunRecord) {
+        let body = serde_json::to_string(&record.run).unwrap();
+        let labels = serde_json::to_string(&record.run.metadata.labels).unwrap();
+        let mut transaction = self.connection.begin().await.unwrap();
+        let insert = sqlx::query(self.insert).bind(record.run.metadata.uid.as_str()).bind(body).bind(labels);
+        insert.execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
 }
 
 /// The fsync of the disk under the file: below this nothing durable can be.
@@ -114,41 +140,51 @@ async fn concurrent(store: &Arc<SqliteStore>, next: &Arc<AtomicU32>, writers: u3
     f64::from(runs / writers * writers * 3) / started.elapsed().as_secs_f64()
 }
 
-/// The two ratios, measured side by side so that a busy machine hurts both alike.
+/// The ratios, measured side by side so that a busy machine hurts all alike.
 async fn ratios(folder: &Path) {
-    const ROUNDS: u32 = 20;
-    const EACH: u32 = 50;
-    let mut connection = floor(&folder.join("floor.db")).await;
+    const RUNS: u32 = 1000;
+    let mut bare = Floor::bare(&folder.join("bare.db")).await;
+    let mut same = Floor::same_tables(&folder.join("same.db")).await;
     let store = Arc::new(SqliteStore::open(folder.join("ratio.db")).await.unwrap());
-    let (mut bare, mut ours) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        for n in 0..EACH {
-            let record = record(round * EACH + n);
-            let started = Instant::now();
-            floor_write(&mut connection, &record).await;
-            bare.push(started.elapsed());
-            let started = Instant::now();
-            store.create_run(&record).await.unwrap();
-            ours.push(started.elapsed());
-        }
+    let mut times = [const { Vec::new() }; 3];
+    for n in 0..RUNS {
+        let record = record(n);
+        let started = Instant::now();
+        bare.write(&record).await;
+        times[0].push(started.elapsed());
+        let started = Instant::now();
+        same.write(&record).await;
+        times[1].push(started.elapsed());
+        let started = Instant::now();
+        store.create_run(&record).await.unwrap();
+        times[2].push(started.elapsed());
     }
-    let (bare, ours) = (median(bare), median(ours));
-    println!(
-        "one write at a time: SQLite alone {bare:?}, the store {ours:?}: {:.2}x",
-        seconds(ours) / seconds(bare)
-    );
+    let [bare, same, ours] = times.map(median);
+    println!("one write at a time: {ours:?}");
+    println!("  beside one connection and the same tables: {same:?}, {:.2}x", seconds(ours) / seconds(same));
+    println!("  beside one connection and a bare table: {bare:?}, {:.2}x", seconds(ours) / seconds(bare));
     println!("one fsync of this disk: {:?}", fsyncs(&folder.join("fsync"), 500));
-    let next = Arc::new(AtomicU32::new(ROUNDS * EACH));
+    let next = Arc::new(AtomicU32::new(RUNS));
     let mut rates = Vec::new();
+    let used = cpu_seconds();
     for _ in 0..5 {
-        rates.push(concurrent(&store, &next, WRITERS, 9_600).await);
+        rates.push(concurrent(&store, &next, WRITERS, RUNS_A_ROUND).await);
     }
+    let used = (cpu_seconds() - used) / f64::from(5 * RUNS_A_ROUND * 3);
     rates.sort_by(f64::total_cmp);
     println!(
         "{WRITERS} writers: {:.0} durable writes/s (median; {:.0} to {:.0})",
         rates[2], rates[0], rates[4]
     );
+    println!("  processor time of a write, all threads: {:.1} us", used * 1e6);
     store.close().await.unwrap();
+}
+
+/// What this process used of all processors, where the system says so; in steps of 10 ms.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn seconds(duration: Duration) -> f64 {
@@ -163,12 +199,11 @@ fn median(mut times: Vec<Duration>) -> Duration {
 fn writes(criterion: &mut Criterion, runtime: &Runtime, folder: &Path) {
     let mut group = criterion.benchmark_group("write");
     let next = Arc::new(AtomicU32::new(0));
-    let connection = runtime.block_on(floor(&folder.join("bench-floor.db")));
-    let connection = tokio::sync::Mutex::new(connection);
+    let floor = tokio::sync::Mutex::new(runtime.block_on(Floor::same_tables(&folder.join("bench-floor.db"))));
     group.bench_function("sqlite alone, one at a time", |bencher| {
         bencher.to_async(runtime).iter(async || {
             let record = record(next.fetch_add(1, Ordering::Relaxed));
-            floor_write(&mut *connection.lock().await, &record).await;
+            floor.lock().await.write(&record).await;
         });
     });
     let store = Arc::new(runtime.block_on(SqliteStore::open(folder.join("bench.db"))).unwrap());
@@ -257,8 +292,10 @@ fn reads(criterion: &mut Criterion, runtime: &Runtime, folder: &Path) {
 }
 
 fn main() {
-    // Beside the build, not in /tmp, which may be memory and would flatter the figures.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Beside the build, not in /tmp, which may be memory and would flatter the figures. On purpose, it may: what is
+    // left then is the cost of the program alone.
+    let on = std::env::var("STORE_BENCH_DIR").unwrap_or_else(|_| env!("CARGO_TARGET_TMPDIR").to_owned());
+    let folder = tempfile::tempdir_in(on).unwrap();
     let runtime = Runtime::new().unwrap();
     runtime.block_on(ratios(folder.path()));
     let mut criterion =

@@ -10,6 +10,8 @@ use std::{
 use runtimes::{Error, ErrorKind, Orchestrator, Result};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+use crate::output::stdio;
+
 /// What the follower prints when every run that it found has its true state.
 pub(crate) const SETTLED: &str = "settled";
 
@@ -47,15 +49,20 @@ impl Home {
         }
         let orchestrator = self.open().await?;
         if !orchestrator.orphans().await?.is_empty() {
-            match tokio::time::timeout(PATIENCE, self.settle()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => eprintln!("warning: some states may be out of date: {error}"),
-                Err(_) => {
-                    eprintln!("warning: some states may be out of date: runs are still being taken over")
-                }
-            }
+            self.take_over().await;
         }
         Ok(orchestrator)
+    }
+
+    /// Has the runs that nobody follows taken over, and says so where that fails or takes too long: what was asked
+    /// for can be done all the same.
+    pub(crate) async fn take_over(&self) {
+        let why = match tokio::time::timeout(PATIENCE, self.settle()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "runs are still being taken over".to_owned(),
+        };
+        stdio::stderr(format!("warning: some states may be out of date: {why}\n").as_bytes());
     }
 
     /// Starts a process that takes over every run which nobody follows, and waits until it has.

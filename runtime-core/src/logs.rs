@@ -90,7 +90,9 @@ impl LogLine {
         let mut lines = self.bytes.split(|byte| *byte == b'\n').peekable();
         while let Some(line) = lines.next() {
             let tag = if self.partial && lines.peek().is_none() { 'P' } else { 'F' };
-            out.extend_from_slice(format!("{:.9} {} {tag} {} ", self.time, self.stream, self.source).as_bytes());
+            out.extend_from_slice(
+                format!("{:.9} {} {tag} {} ", self.time, self.stream, self.source).as_bytes(),
+            );
             out.extend_from_slice(line);
             out.push(b'\n');
         }

@@ -1,5 +1,7 @@
 //! What is wrong with a file is said: where, what was found, what would be right.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by them")]
+
 use std::{
     path::PathBuf,
     time::{Duration, Instant},

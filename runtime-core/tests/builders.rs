@@ -1,5 +1,7 @@
 //! Functions built by methods, and functions of code files.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by them")]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -19,8 +19,15 @@ use super::{Inner, log::LogWriter, reduce};
 /// How many events are taken at once.
 const BATCH: usize = 256;
 
-/// How long a store that fails is asked again before the run is left to the next orchestrator.
-const STORE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a store that fails is asked again before a change is left for later, or, at the end of a run, before those
+/// who wait for it are told.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a log that cannot be written is tried again.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lines are written when they are so many bytes, however many events there are.
+const LARGE: usize = 256 * 1024;
 
 /// What can be seen of a followed run at any moment.
 #[derive(Clone, Debug)]
@@ -48,6 +55,10 @@ pub(super) struct Follow {
     /// Requests to stop, with the grace to give.
     pub(super) aborts: mpsc::Receiver<Duration>,
     pub(super) started: Timestamp,
+    /// How long its processes may take to end.
+    pub(super) grace: Duration,
+    /// Notes that are still to be written.
+    pub(super) notes: Vec<String>,
 }
 
 impl Follow {
@@ -106,32 +117,29 @@ impl Follow {
 
     /// Takes a batch of events: all lines are kept, the last observation counts.
     async fn take(&mut self, batch: &mut Vec<Event>) -> Result<()> {
-        let (mut verdict, mut progress, mut notes) = (None, None, Vec::new());
+        let (mut verdict, mut progress) = (None, None);
         for event in batch.drain(..) {
             match event {
-                Event::Log(line) => self.log.push(&line),
+                Event::Log(line) => {
+                    self.log.push(&line);
+                    if self.log.waiting() >= LARGE {
+                        self.write_log().await;
+                    }
+                }
                 Event::Seen(seen) => verdict = Some(self.runtime.observe(&seen)),
                 Event::Progress(what) => progress = Some(what),
-                Event::Note(note) => notes.push(note),
+                Event::Note(note) => self.notes.push(note),
             }
         }
-        self.log.flush()?;
-        if verdict.is_some() || !notes.is_empty() {
-            let started = self.started;
-            self.change(|run, now| {
-                let mut changed = false;
-                for note in &notes {
-                    changed |= reduce::add_note(run, note);
-                }
-                if let Some(verdict) = &verdict {
-                    changed |= reduce::reduce(run, verdict, started, now);
-                }
-                Ok(changed)
-            })
-            .await?;
+        self.write_log().await;
+        if verdict.is_some() || !self.notes.is_empty() {
+            self.record_verdict(verdict.as_ref()).await?;
         }
         let length = self.log.length;
-        let waiting = verdict.as_ref().and_then(|verdict| verdict.waiting.as_ref()).map(|what| format!("waiting for {what}"));
+        let waiting = verdict
+            .as_ref()
+            .and_then(|verdict| verdict.waiting.as_ref())
+            .map(|what| format!("waiting for {what}"));
         self.live.send_modify(|live| {
             live.log_length = length;
             live.settled |= verdict.is_some();
@@ -145,13 +153,53 @@ impl Follow {
     }
 
     async fn end(&mut self, verdict: Verdict) -> Result<()> {
+        self.record_verdict(Some(&verdict)).await
+    }
+
+    /// Records what is true now, and the notes; what the store does not take is left for the next change.
+    async fn record_verdict(&mut self, verdict: Option<&Verdict>) -> Result<()> {
         let started = self.started;
-        self.change(|run, now| Ok(reduce::reduce(run, &verdict, started, now))).await
+        let notes = std::mem::take(&mut self.notes);
+        let recorded = self
+            .change(|run, now| {
+                let mut changed = false;
+                for note in &notes {
+                    changed |= reduce::add_note(run, note);
+                }
+                if let Some(verdict) = verdict {
+                    changed |= reduce::reduce(run, verdict, started, now);
+                }
+                Ok(changed)
+            })
+            .await?;
+        if !recorded {
+            self.notes = notes;
+        }
+        Ok(())
+    }
+
+    /// Writes the lines that were taken. A log that cannot be written must not keep the run from its end: it ends
+    /// early then, and the run says so.
+    async fn write_log(&mut self) {
+        let begin = Instant::now();
+        while let Err(error) = self.log.flush() {
+            if error.kind() == ErrorKind::Exhausted && self.inner.reserve.free() {
+                continue;
+            }
+            if begin.elapsed() > LOG_PATIENCE {
+                tracing::warn!(run = %self.record.run.key(), %error, "a log cannot be written");
+                self.log.give_up();
+                self.notes.push(format!("the log ends early: {}", error.message()));
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Changes the run, writes it, and only then shows it. Where somebody else changed it meanwhile, the change is made
-    /// again on what they wrote.
-    async fn change(&mut self, change: impl Fn(&mut Run, Timestamp) -> Result<bool>) -> Result<()> {
+    /// again on what they wrote. Returns whether it is written: what a store does not take for long is left, because
+    /// the next change holds it too. But for the end of a run: that is tried as long as this orchestrator lives.
+    async fn change(&mut self, change: impl Fn(&mut Run, Timestamp) -> Result<bool>) -> Result<bool> {
         let begin = Instant::now();
         let mut pause = Duration::from_millis(20);
         loop {
@@ -159,24 +207,32 @@ impl Follow {
             match change(&mut next.run, Timestamp::now()) {
                 Ok(true) => {}
                 // Nothing to change, or it may not be any more.
-                Ok(false) | Err(_) => return Ok(()),
+                Ok(false) | Err(_) => return Ok(true),
             }
-            if next.run.state().is_terminal() {
+            let ends = next.run.state().is_terminal();
+            if ends {
                 next.owner = String::new();
             }
             match self.inner.store.update_run(&next).await {
                 Ok(revision) => {
                     next.revision = revision;
                     self.record = next;
-                    let run = Arc::new(self.record.run.clone());
-                    self.live.send_modify(|live| live.run = run);
-                    return Ok(());
+                    self.show();
+                    return Ok(true);
                 }
                 Err(error) if error.kind() == ErrorKind::Conflict => self.reread().await?,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
-                Err(error) if begin.elapsed() > STORE_PATIENCE => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Exhausted && self.inner.reserve.free() => {
+                    tracing::warn!(run = %self.record.run.key(), %error, "the reserve is used");
+                }
                 Err(error) => {
-                    tracing::warn!(run = %self.record.run.key(), %error, "the store does not take a change; trying again");
+                    tracing::warn!(run = %self.record.run.key(), %error, "the store does not take a change");
+                    if begin.elapsed() > STORE_PATIENCE {
+                        if !ends {
+                            return Ok(false);
+                        }
+                        self.tell(&format!("its end cannot be recorded: {}", error.message()));
+                    }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(1));
                 }
@@ -184,9 +240,32 @@ impl Follow {
         }
     }
 
+    /// Shows the run as it is recorded.
+    fn show(&self) {
+        let run = Arc::new(self.record.run.clone());
+        self.live.send_modify(|live| live.run = run);
+    }
+
+    /// Lets those go who wait for the end; it is still being tried.
+    fn tell(&self, why: &str) {
+        self.live.send_if_modified(|live| {
+            let new = live.over.is_none();
+            live.settled = true;
+            live.over.get_or_insert_with(|| Err(why.to_owned()));
+            new
+        });
+    }
+
     async fn reread(&mut self) -> Result<()> {
         let key = self.record.run.key();
-        let record = self.inner.store.get_run(&key).await?;
+        let record = match self.inner.store.get_run(&key).await {
+            Ok(record) => record,
+            // It will say so again when the change is tried again.
+            Err(error) => {
+                tracing::warn!(%key, %error, "a run cannot be read again");
+                return Ok(());
+            }
+        };
         let record =
             record.ok_or_else(|| Error::not_found(format!("run {key} was deleted while it was followed")))?;
         if record.owner != self.inner.owner.id() && !record.run.state().is_terminal() {
@@ -195,7 +274,13 @@ impl Follow {
                 format!("run {key} is followed by somebody else now"),
             ));
         }
+        let asked = record.run.state() == RunState::Aborting && self.record.run.state() != RunState::Aborting;
         self.record = record;
+        self.show();
+        if asked {
+            // Somebody in another process asks it to stop.
+            self.target.abort(&key, self.grace).await?;
+        }
         Ok(())
     }
 }

@@ -20,12 +20,20 @@ pub(super) struct LogWriter {
     pub(super) position: LogPosition,
     /// Bytes in the file.
     pub(super) length: u64,
+    given_up: bool,
 }
 
 impl LogWriter {
     /// A log of a new run.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, buffer: Vec::new(), position: LogPosition::default(), length: 0 }
+        Self {
+            path,
+            file: None,
+            buffer: Vec::new(),
+            position: LogPosition::default(),
+            length: 0,
+            given_up: false,
+        }
     }
 
     /// A log that an earlier orchestrator wrote; a line that it had begun is cut off, to be written again.
@@ -57,11 +65,18 @@ impl LogWriter {
 
     /// Takes a line; [`Self::flush`] writes it.
     pub(super) fn push(&mut self, line: &LogLine) {
-        line.encode(&mut self.buffer);
-        self.position.advance(line);
+        if !self.given_up {
+            line.encode(&mut self.buffer);
+            self.position.advance(line);
+        }
     }
 
-    /// Writes the lines taken so far.
+    /// How many bytes wait to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Writes the lines taken so far. Where that fails, nothing of them is in the file, and it can be tried again.
     pub(super) fn flush(&mut self) -> Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -70,10 +85,19 @@ impl LogWriter {
             Some(file) => file,
             none => none.insert(create(&self.path)?),
         };
-        file.write_all(&self.buffer).map_err(|error| Error::io("write", &self.path, error))?;
+        if let Err(error) = file.write_all(&self.buffer) {
+            let _ = file.set_len(self.length);
+            return Err(Error::io("write", &self.path, error));
+        }
         self.length += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
+    }
+
+    /// Takes no more lines: with a gap, nobody could tell later what is missing.
+    pub(super) fn give_up(&mut self) {
+        self.given_up = true;
+        self.buffer = Vec::new();
     }
 }
 

@@ -6,6 +6,7 @@ mod owner;
 mod recover;
 mod reduce;
 mod request;
+mod reserve;
 mod submit;
 mod watch;
 
@@ -37,10 +38,14 @@ use follow::{Follow, Live};
 use log::LogWriter;
 use owner::Owner;
 pub use request::Request;
+use reserve::Reserve;
 pub use watch::{Handle, Update};
 
 /// How long processes may take to end when the orchestrator is closed.
 const CLOSING_GRACE: Duration = Duration::from_secs(5);
+
+/// How long another orchestrator may take to end a run before it is asked whether it is still there.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often requests of other processes to stop a run are looked for, while runs are followed.
 const LOOK: Duration = Duration::from_millis(200);
@@ -58,11 +63,7 @@ struct Guard(Arc<Inner>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        for (_, active) in self.0.active().drain() {
-            if let Some(task) = active.task {
-                task.abort();
-            }
-        }
+        self.0.let_go();
     }
 }
 
@@ -72,6 +73,7 @@ struct Inner {
     registry: Registry,
     targets: BTreeMap<&'static str, Arc<dyn Target>>,
     owner: Owner,
+    reserve: Reserve,
     active: Mutex<HashMap<RunKey, Active>>,
     /// Counts the runs that are followed.
     count: channel::Sender<usize>,
@@ -151,6 +153,7 @@ impl Builder {
         };
         let inner = Arc::new(Inner {
             owner: Owner::register(&home)?,
+            reserve: Reserve::keep(&home),
             home,
             store,
             registry,
@@ -161,11 +164,10 @@ impl Builder {
             looking: AtomicBool::new(false),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
-        if let Err(error) = orchestrator.inner.sweep().await {
-            tracing::warn!(%error, "what a dead orchestrator left could not be removed");
-        }
         if self.recover {
             orchestrator.recover().await?;
+        } else {
+            orchestrator.inner.sweep().await;
         }
         Ok(orchestrator)
     }
@@ -317,9 +319,16 @@ impl Orchestrator {
     pub async fn abort_within(&self, key: &RunKey, grace: Option<Duration>) -> Result<Run> {
         if !self.inner.abort_here(key, grace).await {
             self.inner.ask_to_stop(key).await?;
-            // Where its orchestrator is gone, it is ours to stop.
-            if self.orphans().await?.contains(key) {
-                self.recover().await?;
+            // Where its orchestrator is gone, or goes meanwhile, it is ours to stop.
+            loop {
+                if self.orphans().await?.contains(key) {
+                    self.recover().await?;
+                }
+                match tokio::time::timeout(PATIENCE, self.watch(key).await?.wait()).await {
+                    Ok(ended) => return ended,
+                    Err(_) if self.inner.live(key).is_some() => break,
+                    Err(_) => {}
+                }
             }
         }
         self.watch(key).await?.wait().await
@@ -447,7 +456,11 @@ impl Orchestrator {
         for target in self.inner.targets.values() {
             target.close().await;
         }
-        self.inner.store.close().await
+        // Detached runs are the next one's.
+        self.inner.let_go();
+        let closed = self.inner.store.close().await;
+        self.inner.owner.leave();
+        closed
     }
 }
 
@@ -466,6 +479,15 @@ impl Inner {
 
     fn remember(&self, name: (String, String), hash: String) {
         self.versions().insert(name, hash);
+    }
+
+    /// Follows nothing any more.
+    fn let_go(&self) {
+        for (_, active) in self.active().drain() {
+            if let Some(task) = active.task {
+                task.abort();
+            }
+        }
     }
 
     fn run_folder(&self, key: &RunKey) -> PathBuf {
@@ -508,8 +530,19 @@ impl Inner {
         };
         self.active().insert(key.clone(), active);
         self.count.send_modify(|count| *count += 1);
-        let follow =
-            Follow { inner: Arc::clone(self), record, runtime, target, log, live, aborts: requests, started };
+        let grace = follow::grace(&job);
+        let follow = Follow {
+            inner: Arc::clone(self),
+            record,
+            runtime,
+            target,
+            log,
+            live,
+            aborts: requests,
+            started,
+            grace,
+            notes: Vec::new(),
+        };
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {
             active.task = Some(task);

@@ -35,6 +35,11 @@ impl Owner {
         &self.id
     }
 
+    /// Says that its runs are anybody's from now on.
+    pub(super) fn leave(&self) {
+        let _ = fs::remove_file(self.folder.join(&self.id));
+    }
+
     /// Whether somebody with this id lives, here or in another process.
     pub(super) fn is_alive(&self, id: &str) -> bool {
         if id.is_empty() {
@@ -52,9 +57,10 @@ impl Owner {
             let Ok(file) = File::open(path) else { return false };
             // One that is not named yet may not be locked yet either.
             let begun = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-                && file.metadata().and_then(|meta| meta.modified()).is_ok_and(|time| {
-                    SystemTime::now().duration_since(time).is_ok_and(|age| age < NAMING)
-                });
+                && file
+                    .metadata()
+                    .and_then(|meta| meta.modified())
+                    .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < NAMING));
             !begun && file.try_lock_shared().is_ok()
         };
         entries.flatten().map(|entry| entry.path()).filter(is_dead).collect()
@@ -63,7 +69,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.folder.join(&self.id));
+        self.leave();
     }
 }
 

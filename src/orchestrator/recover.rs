@@ -20,7 +20,13 @@ impl Inner {
     }
 
     /// Frees what ended runs left behind where an orchestrator died before it could; its file says that there was one.
-    pub(super) async fn sweep(&self) -> Result<()> {
+    pub(super) async fn sweep(&self) {
+        if let Err(error) = self.try_sweep().await {
+            tracing::warn!(%error, "what a dead orchestrator left could not be removed");
+        }
+    }
+
+    async fn try_sweep(&self) -> Result<()> {
         let dead = self.owner.dead();
         if dead.is_empty() {
             return Ok(());
@@ -60,6 +66,7 @@ impl Inner {
                 let _ = live.wait_for(|live| live.settled).await;
             }
         }
+        self.sweep().await;
         Ok(followed)
     }
 

@@ -54,7 +54,12 @@ impl Store for FusedStore {
         self.0.put_function(function, tag).await
     }
 
-    async fn get_function(&self, project: &str, name: &str, version: &Version) -> Result<Option<FunctionRecord>> {
+    async fn get_function(
+        &self,
+        project: &str,
+        name: &str,
+        version: &Version,
+    ) -> Result<Option<FunctionRecord>> {
         self.0.get_function(project, name, version).await
     }
 

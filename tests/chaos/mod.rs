@@ -82,6 +82,13 @@ impl Other {
         }
     }
 
+    /// The most memory that it had, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// `kill -9`, of it alone.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -126,7 +133,7 @@ async fn obey(order: &Value) {
         match update {
             Update::Run(run) => println!("@{}", run.state()),
             Update::Log(line) => {
-                println!("@line {}", line.text());
+                println!("@line {:.80}", line.text());
                 if std::mem::take(&mut abort) {
                     let (orchestrator, key) = (orchestrator.clone(), handle.key());
                     tokio::spawn(async move { orchestrator.abort(&key).await });

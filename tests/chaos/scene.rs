@@ -60,6 +60,23 @@ impl Scene {
         fs::read_to_string(self.pids()).unwrap_or_default().lines().count()
     }
 
+    /// The process that does the work.
+    pub(crate) fn worker(&self) -> i32 {
+        fs::read_to_string(self.pids()).unwrap().trim().parse().unwrap()
+    }
+
+    pub(crate) fn parent_of_worker(&self) -> i32 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.worker())).unwrap();
+        stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The leader of the process group of the one run.
+    pub(crate) fn supervisor(&self) -> i32 {
+        let run = fs::read_dir(self.home().join("runs")).unwrap().next().unwrap().unwrap().path();
+        let state = fs::read_to_string(run.join("0/main.state")).unwrap();
+        state.lines().find_map(|line| line.strip_prefix("pid ")).unwrap().parse().unwrap()
+    }
+
     /// Opens the home as the next orchestrator does, waits until every run has ended, and closes it.
     pub(crate) async fn settle(&self, what: &str) -> Vec<(Run, Vec<LogLine>)> {
         let orchestrator = Orchestrator::open(self.home()).await.unwrap();
@@ -97,7 +114,9 @@ impl Scene {
             if work == Work::Rust && stream == Stream::Stderr {
                 continue;
             }
-            let said: Vec<_> = lines.iter().filter(|line| line.stream == stream).map(LogLine::text).collect();
+            // A shell may have a word of its own to say about a signal.
+            let ours = |line: &&LogLine| line.stream == stream && line.text().starts_with(word);
+            let said: Vec<_> = lines.iter().filter(ours).map(LogLine::text).collect();
             let expected: Vec<_> = (0..said.len()).map(|i| format!("{word} {i}")).collect();
             assert_eq!(said, expected, "{what}: {stream}");
             if let Some(all) = all {
@@ -113,7 +132,11 @@ impl Scene {
             match run.state() {
                 RunState::Completed => self.ended_well(what, Work::Rust, ended),
                 RunState::Error => {
-                    assert_eq!(run.status.cause.as_ref().map(|cause| cause.reason), Some(Reason::Lost), "{what}");
+                    assert_eq!(
+                        run.status.cause.as_ref().map(|cause| cause.reason),
+                        Some(Reason::Lost),
+                        "{what}"
+                    );
                     self.logged(what, Work::Rust, lines, None);
                 }
                 state => panic!("{what}: {state}"),

@@ -10,6 +10,10 @@ pub(crate) const LINES: usize = 40;
 
 const SHELL: &str = "echo $$ >>pids; i=0; while [ $i -lt 40 ]; do echo out $i; echo err $i >&2; i=$((i+1)); sleep 0.002; done; exit 7";
 
+const ENDLESS: &str = "echo $$ >>pids; echo ready; while :; do sleep 1000; done";
+
+const ONE_LINE: &str = "head -c 100000000 /dev/zero | tr '\\0' x";
+
 const PYTHON: &str = r#"
 import os, sys, time
 
@@ -48,17 +52,23 @@ pub(crate) enum Work {
     Reuse,
     /// A Rust handler.
     Rust,
+    /// A shell program that says `ready` and goes on until it is stopped.
+    Endless,
+    /// A shell program that prints one line of 100 MB.
+    OneLine,
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 6] = [Self::Shell, Self::Program, Self::Handler, Self::Forked, Self::Reuse, Self::Rust];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Shell, Self::Program, Self::Handler, Self::Forked, Self::Reuse, Self::Rust];
 
     pub(crate) fn name(self) -> String {
         format!("{self:?}")
     }
 
     pub(crate) fn of(name: &str) -> Self {
-        Self::ALL.into_iter().find(|work| work.name() == name).unwrap()
+        let more = [Self::Endless, Self::OneLine];
+        Self::ALL.into_iter().chain(more).find(|work| work.name() == name).unwrap()
     }
 
     pub(crate) fn function(self) -> Function {
@@ -72,6 +82,8 @@ impl Work {
                 function.spec.extra.insert("reuse".to_owned(), true.into());
                 function
             }
+            Self::Endless => Function::new("local", "endless").with_command("sh").with_args(["-c", ENDLESS]),
+            Self::OneLine => Function::new("local", "line").with_command("sh").with_args(["-c", ONE_LINE]),
             Self::Rust => Function::new("handler", "rust").with_handler("rust_work"),
         }
     }

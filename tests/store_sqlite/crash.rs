@@ -75,7 +75,8 @@ async fn check(file: &Path, acknowledged: &HashMap<String, u64>) {
         assert_eq!(record.run.state(), expected, "a run is whole: its state is that of its revision");
     }
     let torn = "SELECT count(*) FROM runs WHERE state <> body ->> '$.status.state' \
-                OR (SELECT count(*) FROM run_labels WHERE run = runs.id AND value = runs.uid) <> 1";
+                OR (SELECT count(*) FROM run_labels WHERE key = 'me' AND value = runs.uid AND run = runs.id) <> 1 \
+                OR (SELECT count(*) FROM run_labels) <> (SELECT count(*) FROM runs)";
     assert_eq!(ask::<i64>(file, torn).await, 0, "columns and labels are those of the record");
     assert_eq!(ask::<String>(file, "PRAGMA integrity_check").await, "ok");
     store.close().await.unwrap();

@@ -83,7 +83,11 @@ impl Function {
 
     /// The hash of its content, MLRun's own: the version of the function. Tag, status and times do not count.
     pub fn hash(&self) -> String {
-        hash::hash(&self.document())
+        match self.origin.read() {
+            // The usual case, a function as it was stored: nothing is written for it.
+            Some(read) if self.same_version(&read.typed) => hash::hash(&read.document),
+            _ => hash::hash(&self.document()),
+        }
     }
 
     /// Its name with its exact version: `project/name@hash`.
@@ -130,6 +134,17 @@ impl Function {
         let base = Value::Object(read.typed.write(Some(self)));
         let current = Value::Object(self.write(Some(&read.typed)));
         Cow::Owned(origin::merge(&read.document, &base, &current))
+    }
+
+    /// Whether all that counts in the hash is the same.
+    fn same_version(&self, other: &Self) -> bool {
+        let Metadata { tag, hash, updated, created, .. } = other.metadata.clone();
+        let metadata = Metadata { tag, hash, updated, created, ..self.metadata.clone() };
+        self.kind == other.kind
+            && self.verbose == other.verbose
+            && metadata == other.metadata
+            && self.spec == other.spec
+            && self.extra == other.extra
     }
 
     fn typed_eq(&self, other: &Self) -> bool {

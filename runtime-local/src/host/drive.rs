@@ -107,7 +107,7 @@ impl Drive {
         };
         let mut seen = self.observe(parts);
         seen.deadline = stop.deadline;
-        seen.report = self.report(&resolver.report_file(main)).await;
+        seen.report = self.report(&resolver.report_file(main), &state_file::path(&attempt, &main.name)).await;
         Ok(seen)
     }
 
@@ -159,18 +159,13 @@ impl Drive {
         super::ports::choose(&plan.ports, &attempt.join("ports.json"))
     }
 
-    /// What the code reported, in our own form or, where it used MLRun, in MLRun's.
-    async fn report(&self, path: &std::path::Path) -> Option<Report> {
-        let content = std::fs::read(path).ok()?;
+    /// What the code reported: into a file of its own or, where it is warm, into its state file.
+    async fn report(&self, path: &std::path::Path, state: &std::path::Path) -> Option<Report> {
+        let content = std::fs::read(path).ok().or_else(|| state_file::report(state))?;
         match runtime_core::serde_json::from_slice::<Report>(&content) {
-            Ok(report) => {
-                for note in &report.notes {
-                    let _ = self.events.send(Event::Note(note.clone())).await;
-                }
-                Some(report)
-            }
+            Ok(report) => Some(report),
             Err(error) => {
-                let note = format!("what the code reported cannot be read: {error} ({})", path.display());
+                let note = format!("what the code reported cannot be read: {error}");
                 let _ = self.events.send(Event::Note(note)).await;
                 None
             }

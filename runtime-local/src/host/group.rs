@@ -24,7 +24,6 @@ use super::{
     process::{
         follow::{Followed, Leader, Place, stop},
         limits::Hold,
-        state_file,
     },
     ready,
     resolve::Resolver,
@@ -95,7 +94,7 @@ impl<'a> Group<'a> {
         let far = Duration::from_secs(365 * 24 * 3600);
         let deadline = tokio::time::sleep(self.drive.remaining(self.plan).unwrap_or(far));
         tokio::pin!(deadline);
-        if let Err(error) = self.start_ready() {
+        if let Err(error) = self.start_ready().await {
             self.stop_all(Duration::ZERO);
             self.drain().await;
             return Err(error);
@@ -133,12 +132,12 @@ impl<'a> Group<'a> {
     }
 
     /// Starts what waits for nothing any more.
-    fn start_ready(&mut self) -> Result<()> {
+    async fn start_ready(&mut self) -> Result<()> {
         for index in 0..self.slots.len() {
             let process = self.slots[index].process;
             let waits = matches!(self.slots[index].phase, Phase::Waiting(_));
             if waits && process.after.iter().all(|name| self.is_ready(name)) {
-                self.start(index)?;
+                self.start(index).await?;
             }
         }
         Ok(())
@@ -152,7 +151,7 @@ impl<'a> Group<'a> {
         })
     }
 
-    fn start(&mut self, index: usize) -> Result<()> {
+    async fn start(&mut self, index: usize) -> Result<()> {
         let slot = &mut self.slots[index];
         let process = slot.process;
         let name = match slot.restarts {
@@ -168,7 +167,8 @@ impl<'a> Group<'a> {
             }
             let hold = Hold::prepare(&process.limits, &format!("{}-{}", self.drive.job.key, place.process));
             Ok(Some((resolver.invocation(process, &hold.script)?, hold)))
-        })?;
+        })
+        .await?;
         let Some(followed) = started else {
             self.slots[index].phase = Phase::Ended(Exit::Stopped);
             return Ok(());
@@ -202,7 +202,7 @@ impl<'a> Group<'a> {
         match news {
             News::Ready(index) if self.slots[index].phase == Phase::Running => {
                 self.slots[index].phase = Phase::Ready;
-                if let Err(error) = self.start_ready() {
+                if let Err(error) = self.start_ready().await {
                     self.stop_all(Duration::ZERO);
                     self.drain().await;
                     return Err(error);
@@ -230,7 +230,7 @@ impl<'a> Group<'a> {
         }
         match process.role {
             Role::Main => self.stop_all(self.plan.grace),
-            _ if well && process.ready == Readiness::Completed => self.start_ready()?,
+            _ if well && process.ready == Readiness::Completed => self.start_ready().await?,
             _ if slot.stopped.load(Ordering::Acquire) => {}
             Role::Service => {
                 if well {
@@ -244,7 +244,7 @@ impl<'a> Group<'a> {
                 let line = format!("{} ended ({:?}) and is started again", process.name, slot.phase);
                 let _ = self.drive.events.send(Event::Log(LogLine::system(line))).await;
                 self.slots[index].restarts += 1;
-                self.start(index)?;
+                self.start(index).await?;
             }
             Role::Worker => self.stop_all(self.plan.grace),
         }
@@ -260,11 +260,7 @@ impl<'a> Group<'a> {
                     let mut gone = gone.clone();
                     let (leader, state) = (Arc::clone(leader), place.state());
                     tokio::spawn(async move {
-                        let leader = match leader.load(Ordering::Acquire) {
-                            0 => state_file::read(&state).pid.unwrap_or(0),
-                            known => known,
-                        };
-                        stop(leader, grace, async move {
+                        stop(leader.load(Ordering::Acquire), &state, grace, async move {
                             let _ = gone.wait_for(|gone| *gone).await;
                         })
                         .await;

@@ -1,8 +1,6 @@
 //! One transaction for many changes.
 
-use std::collections::HashSet;
-
-use runtime_core::{Result, run::RunKey};
+use runtime_core::Result;
 use sqlx::{Connection, SqliteConnection};
 
 use super::{
@@ -20,16 +18,75 @@ pub(super) async fn commit(
     statements: &Statements,
     batch: &[Request],
 ) -> sqlx::Result<Counts> {
+    match together(connection, statements, batch).await? {
+        Some(counts) => Ok(counts),
+        None => one_by_one(connection, statements, batch).await,
+    }
+}
+
+/// The quick way: many runs in a statement. `None`, and nothing done, where not every run could be written.
+async fn together(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    batch: &[Request],
+) -> sqlx::Result<Option<Counts>> {
     let work = Work::of(batch);
-    if work.is_one_statement() {
+    if let ([row], []) | ([], [row]) = (&work.creates[..], &work.updates[..])
+        && work.others.is_empty()
+    {
         // A statement alone is a transaction, and saves two round trips.
-        return work.run(connection, statements, batch.len()).await;
+        let written = if work.updates.is_empty() {
+            statements.create(connection, &[row]).await?
+        } else {
+            statements.update(connection, &[row]).await?
+        };
+        return Ok((written == 1).then(|| vec![Ok(1)]));
     }
     // IMMEDIATE: wait for other processes now, not half-way through.
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let counts = work.run(&mut transaction, statements, batch.len()).await?;
+    let mut written = 0;
+    for chunk in work.creates.chunks(MAX_ROWS) {
+        written += statements.create(&mut transaction, chunk).await?;
+    }
+    for chunk in work.updates.chunks(MAX_ROWS) {
+        written += statements.update(&mut transaction, chunk).await?;
+    }
+    if written != (work.creates.len() + work.updates.len()) as u64 {
+        transaction.rollback().await?;
+        return Ok(None);
+    }
+    let mut counts: Counts = batch.iter().map(|_| Ok(1)).collect();
+    for (position, write) in work.others {
+        counts[position] = one(&mut transaction, statements, write).await?;
+    }
+    transaction.commit().await?;
+    Ok(Some(counts))
+}
+
+/// The sure way: a statement for each, in one transaction still, and the count of each.
+async fn one_by_one(
+    connection: &mut SqliteConnection,
+    statements: &Statements,
+    batch: &[Request],
+) -> sqlx::Result<Counts> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut counts = Vec::with_capacity(batch.len());
+    for request in batch {
+        counts.push(one(&mut transaction, statements, &request.write).await?);
+    }
     transaction.commit().await?;
     Ok(counts)
+}
+
+async fn one(on: &mut SqliteConnection, statements: &Statements, write: &Write) -> sqlx::Result<Result<u64>> {
+    Ok(match write {
+        Write::CreateRun(row) => Ok(statements.create(on, &[row]).await?),
+        Write::UpdateRun(row) => Ok(statements.rename(on, row).await?),
+        Write::DeleteRun(key) => Ok(delete_run(on, key).await?),
+        Write::PutFunction(row) => Ok(put_function(on, row).await?),
+        Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
+        Write::Close => Ok(0),
+    })
 }
 
 /// The count of a batch of one.
@@ -37,11 +94,11 @@ pub(super) fn first_count(counts: Counts) -> Result<u64> {
     counts.into_iter().next().unwrap_or(Ok(0))
 }
 
-/// A batch, sorted by statement; the numbers are positions in the batch.
+/// A batch, sorted by statement; the others with their positions in the batch.
 #[derive(Default)]
 struct Work<'a> {
-    creates: Vec<(usize, &'a RunRow)>,
-    updates: Vec<(usize, &'a RunRow)>,
+    creates: Vec<&'a RunRow>,
+    updates: Vec<&'a RunRow>,
     others: Vec<(usize, &'a Write)>,
 }
 
@@ -50,57 +107,11 @@ impl<'a> Work<'a> {
         let mut work = Self::default();
         for (position, request) in batch.iter().enumerate() {
             match &request.write {
-                Write::CreateRun(row) => work.creates.push((position, row)),
-                Write::UpdateRun(row) => work.updates.push((position, row)),
+                Write::CreateRun(row) => work.creates.push(row),
+                Write::UpdateRun(row) => work.updates.push(row),
                 other => work.others.push((position, other)),
             }
         }
         work
-    }
-
-    fn is_one_statement(&self) -> bool {
-        match (&self.creates[..], &self.updates[..], &self.others[..]) {
-            (rows, [], []) | ([], rows, []) => rows.len() <= MAX_ROWS,
-            ([], [], [(_, Write::DeleteRun(_))]) => true,
-            _ => false,
-        }
-    }
-
-    async fn run(
-        self,
-        on: &mut SqliteConnection,
-        statements: &Statements,
-        size: usize,
-    ) -> sqlx::Result<Counts> {
-        let mut counts: Counts = (0..size).map(|_| Ok(0)).collect();
-        for chunk in self.creates.chunks(MAX_ROWS) {
-            let done = statements.create(on, &rows(chunk)).await?;
-            count(&mut counts, chunk, done);
-        }
-        for chunk in self.updates.chunks(MAX_ROWS) {
-            let done = statements.update(on, &rows(chunk)).await?;
-            count(&mut counts, chunk, done);
-        }
-        for (position, write) in self.others {
-            counts[position] = match write {
-                Write::DeleteRun(key) => Ok(delete_run(on, key).await?),
-                Write::PutFunction(row) => Ok(put_function(on, row).await?),
-                Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
-                Write::CreateRun(_) | Write::UpdateRun(_) | Write::Close => Ok(0),
-            };
-        }
-        Ok(counts)
-    }
-}
-
-fn rows<'a>(chunk: &[(usize, &'a RunRow)]) -> Vec<&'a RunRow> {
-    chunk.iter().map(|(_, row)| *row).collect()
-}
-
-fn count(counts: &mut Counts, chunk: &[(usize, &RunRow)], done: Vec<RunKey>) {
-    let all = done.len() == chunk.len();
-    let done: HashSet<RunKey> = if all { HashSet::new() } else { done.into_iter().collect() };
-    for (position, row) in chunk {
-        counts[*position] = Ok(u64::from(all || done.contains(&row.key)));
     }
 }

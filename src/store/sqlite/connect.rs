@@ -36,7 +36,10 @@ const MIGRATIONS: &[(i64, &str, &str)] =
 pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {
     let failed = |error| from_sqlx(path, "store.open", error);
     prepare_folder(path)?;
-    let options = options(path).create_if_missing(true).row_buffer_size(super::writer::MAX_BATCH);
+    let options = options(path)
+        .create_if_missing(true)
+        // 8 MiB: the pages of the indexes that every write needs.
+        .pragma("cache_size", "-8192");
     let mut connection =
         patient(async || SqliteConnection::connect_with(&options).await).await.map_err(failed)?;
     // Before anything is changed: is it ours to change?
@@ -69,6 +72,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // The log is copied into the file every 16 MiB, and does not keep more on the disk after a peak.
         .pragma("wal_autocheckpoint", "4096")
         .pragma("journal_size_limit", "67108864")
+        // Statements with triggers keep what they may have to take back: in memory, not in a file for each.
+        .pragma("temp_store", "MEMORY")
         .pragma("trusted_schema", "OFF")
 }
 

@@ -56,9 +56,7 @@ impl Along {
         match self {
             Self::Uid => "runs AS r INDEXED BY runs_by_uid",
             Self::Owner => "runs AS r INDEXED BY runs_by_owner",
-            Self::Label => {
-                "run_labels AS l INDEXED BY run_labels_by_value CROSS JOIN runs AS r ON r.id = l.run"
-            }
+            Self::Label => "run_labels AS l CROSS JOIN runs AS r ON r.id = l.run",
             Self::Name => "runs AS r INDEXED BY runs_by_name",
             Self::Function => "runs AS r INDEXED BY runs_by_function",
             Self::State if filter.project.is_some() => "runs AS r INDEXED BY runs_by_project",
@@ -117,7 +115,7 @@ fn labels(sql: &mut QueryBuilder<Sqlite>, along: Along, filter: &RunFilter) {
         sql.push(if leads {
             " AND l.key = "
         } else {
-            " AND EXISTS (SELECT 1 FROM run_labels AS o WHERE o.run = r.id AND o.key = "
+            " AND EXISTS (SELECT 1 FROM run_labels AS o WHERE o.run = r.id AND o.created = r.created AND o.key = "
         });
         sql.push_bind(key.clone());
         sql.push(if leads { " AND l.value = " } else { " AND o.value = " }).push_bind(value.clone());

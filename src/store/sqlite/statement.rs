@@ -1,6 +1,6 @@
 //! The statements that write, each for one or for many at once.
 //!
-//! A round trip to SQLite's thread costs more than a row, so many runs go in one statement. There is one statement for
+//! A round trip to SQLite's thread costs as much as a row, so many runs go in one statement. There is one statement for
 //! each power of two: rows that are missing are NULL, and a row without a uid is none.
 
 use std::sync::Arc;
@@ -12,10 +12,8 @@ use runtime_core::{
     store::{function_of, refusal},
 };
 use sqlx::{
-    Arguments, AssertSqlSafe, Row, SqliteConnection,
-    error::BoxDynError,
-    query, query_as, query_with,
-    sqlite::{SqliteArguments, SqliteRow},
+    Arguments, AssertSqlSafe, SqliteConnection, error::BoxDynError, query, query_as, query_with,
+    sqlite::SqliteArguments,
 };
 
 use super::row::RunRow;
@@ -28,65 +26,71 @@ const COLUMNS: &str = "uid, iteration, revision, project, name, function, functi
                        target, attempt, created, started, ended, labels, body";
 const COLUMN_COUNT: usize = 17;
 
+/// What a change always writes.
+const CHANGED: &str = "revision = n.revision, state = n.state, terminal = n.terminal, owner = n.owner, \
+                       target = n.target, attempt = n.attempt, updated = n.created, started = n.started, \
+                       ended = n.ended, labels = n.labels, body = n.body";
+
+/// Which run may be changed: the one of the revision before, if it has not ended.
+const UNCHANGED: &str = "runs.uid = n.uid AND runs.iteration = n.iteration AND runs.revision = n.revision - 1 \
+                         AND NOT runs.terminal";
+
 /// The statements of all sizes, made once: one for each power of two up to [`MAX_ROWS`].
 pub(super) struct Statements {
     create: Vec<Arc<str>>,
     update: Vec<Arc<str>>,
+    rename: Arc<str>,
 }
 
 impl Statements {
     pub(super) fn new() -> Self {
         let sizes = || (0..=MAX_ROWS.ilog2()).map(|power| 1 << power);
+        let create = |rows| {
+            format!(
+                "WITH n ({COLUMNS}) AS ({}) INSERT INTO runs ({COLUMNS}, updated) SELECT {COLUMNS}, created FROM n \
+                 WHERE uid IS NOT NULL ON CONFLICT (uid, iteration) DO NOTHING",
+                values(rows)
+            )
+        };
+        // Names almost never change, and then their indexes need not be touched.
+        let update = |rows| {
+            format!(
+                "WITH n ({COLUMNS}) AS ({}) UPDATE runs SET {CHANGED} FROM n WHERE {UNCHANGED} \
+                 AND runs.project = n.project AND runs.name = n.name AND runs.function_uri = n.function_uri",
+                values(rows)
+            )
+        };
+        let rename = format!(
+            "WITH n ({COLUMNS}) AS ({}) UPDATE runs SET {CHANGED}, project = n.project, name = n.name, \
+             function = n.function, function_uri = n.function_uri FROM n WHERE {UNCHANGED}",
+            values(1)
+        );
         Self {
-            create: sizes()
-                .map(|rows| {
-                    format!(
-                        "WITH n ({COLUMNS}) AS ({}) \
-                         INSERT INTO runs ({COLUMNS}, updated) SELECT {COLUMNS}, created FROM n \
-                         WHERE uid IS NOT NULL ON CONFLICT (uid, iteration) DO NOTHING \
-                         RETURNING uid, iteration",
-                        values(rows)
-                    )
-                    .into()
-                })
-                .collect(),
-            update: sizes()
-                .map(|rows| {
-                    format!(
-                        "WITH n ({COLUMNS}) AS ({}) \
-                         UPDATE runs SET revision = n.revision, project = n.project, name = n.name, \
-                         function = n.function, function_uri = n.function_uri, state = n.state, \
-                         terminal = n.terminal, owner = n.owner, target = n.target, attempt = n.attempt, \
-                         updated = n.created, started = n.started, ended = n.ended, labels = n.labels, \
-                         body = n.body \
-                         FROM n WHERE runs.uid = n.uid AND runs.iteration = n.iteration \
-                         AND runs.revision = n.revision - 1 AND NOT runs.terminal \
-                         RETURNING runs.uid, runs.iteration",
-                        values(rows)
-                    )
-                    .into()
-                })
-                .collect(),
+            create: sizes().map(|rows| create(rows).into()).collect(),
+            update: sizes().map(|rows| update(rows).into()).collect(),
+            rename: rename.into(),
         }
     }
 
-    /// Creates these runs; gives the keys of those that were not there.
-    pub(super) async fn create(
-        &self,
-        on: &mut SqliteConnection,
-        rows: &[&RunRow],
-    ) -> sqlx::Result<Vec<RunKey>> {
-        write_rows(on, &self.create, rows).await
+    /// Creates those of these runs that are not there yet; gives how many.
+    pub(super) async fn create(&self, on: &mut SqliteConnection, rows: &[&RunRow]) -> sqlx::Result<u64> {
+        write_rows(on, sized(&self.create, rows)?, rows).await
     }
 
-    /// Changes these runs; gives the keys of those that had the revision before, and had not ended.
-    pub(super) async fn update(
-        &self,
-        on: &mut SqliteConnection,
-        rows: &[&RunRow],
-    ) -> sqlx::Result<Vec<RunKey>> {
-        write_rows(on, &self.update, rows).await
+    /// Changes those of these runs that have the revision before, the same names, and have not ended; gives how many.
+    pub(super) async fn update(&self, on: &mut SqliteConnection, rows: &[&RunRow]) -> sqlx::Result<u64> {
+        write_rows(on, sized(&self.update, rows)?, rows).await
     }
+
+    /// Changes a run that may have other names now.
+    pub(super) async fn rename(&self, on: &mut SqliteConnection, row: &RunRow) -> sqlx::Result<u64> {
+        write_rows(on, &self.rename, &[row]).await
+    }
+}
+
+fn sized<'a>(statements: &'a [Arc<str>], rows: &[&RunRow]) -> sqlx::Result<&'a Arc<str>> {
+    let power = rows.len().next_power_of_two().ilog2() as usize;
+    statements.get(power).ok_or_else(|| sqlx::Error::Protocol(format!("{} rows at once", rows.len())))
 }
 
 /// `VALUES (?,...),(?,...)`.
@@ -95,25 +99,13 @@ fn values(rows: usize) -> String {
     format!("VALUES {}", vec![row; rows].join(","))
 }
 
-async fn write_rows(
-    on: &mut SqliteConnection,
-    sized: &[Arc<str>],
-    rows: &[&RunRow],
-) -> sqlx::Result<Vec<RunKey>> {
-    let power = rows.len().next_power_of_two().ilog2() as usize;
-    let sql =
-        sized.get(power).ok_or_else(|| sqlx::Error::Protocol(format!("{} rows at once", rows.len())))?;
+async fn write_rows(on: &mut SqliteConnection, sql: &Arc<str>, rows: &[&RunRow]) -> sqlx::Result<u64> {
     let mut arguments = SqliteArguments::default();
     arguments.reserve(rows.len() * COLUMN_COUNT, 0);
     for row in rows {
         bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
     }
-    let done = query_with(AssertSqlSafe(Arc::clone(sql)), arguments).fetch_all(on).await?;
-    done.iter().map(key).collect()
-}
-
-fn key(row: &SqliteRow) -> sqlx::Result<RunKey> {
-    Ok(RunKey { uid: row.try_get(0)?, iteration: row.try_get(1)? })
+    Ok(query_with(AssertSqlSafe(Arc::clone(sql)), arguments).execute(on).await?.rows_affected())
 }
 
 fn bind(arguments: &mut SqliteArguments, row: &RunRow) -> Result<(), BoxDynError> {

@@ -139,10 +139,10 @@ fn show(run: &Run, format: Format, terminal: &Terminal) -> Result<()> {
     Ok(())
 }
 
-/// Runs that lost their process are found at every command, so also after this one; a failure is not this run's.
+/// Runs that lost their process are found at every command, so also after this one.
 async fn take_over_orphans(orchestrator: &Orchestrator, home: &Home) {
     if orchestrator.orphans().await.is_ok_and(|orphans| !orphans.is_empty()) {
-        let _ = home.settle().await;
+        home.take_over().await;
     }
 }
 

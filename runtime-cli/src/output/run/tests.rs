@@ -77,9 +77,7 @@ fn the_end_of_a_run() {
 fn the_end_of_a_failed_run() {
     let terminal = terminal();
     let view = view(&terminal);
-    insta::assert_snapshot!(view.result(&failed()), @r#"
-    error in 12.5s: train-fit 77770000
-    "#);
+    insta::assert_snapshot!(view.result(&failed()), @"error in 12.5s: train-fit 77770000");
     insta::assert_snapshot!(view.failure(&failed()).unwrap(), @r#"
     error: train.py:3: ValueError: bad
       value

@@ -165,6 +165,23 @@ pub(super) async fn follows_changes(store: &dyn Store) {
         "list_runs must give the whole records"
     );
     ok("delete_run", store.delete_run(&run.run.key()).await);
+    // What a run is called may change too, though it hardly ever does.
+    let renamed = create(store, record(2)).await;
+    let mut renamed = advance(store, renamed, RunState::Running).await;
+    renamed.run.metadata.name = "renamed".to_owned();
+    renamed.run.metadata.project = "moved".to_owned();
+    renamed.run.spec.function = "moved/other@1".to_owned();
+    let renamed = advance(store, renamed, RunState::Completed).await;
+    let by_name = RunFilter { name: Some("renamed".to_owned()), ..RunFilter::default() };
+    let by_project = RunFilter { project: Some("moved".to_owned()), ..RunFilter::default() };
+    let by_function = RunFilter { function: Some("other".to_owned()), ..RunFilter::default() };
+    for filter in [by_name, by_project, by_function] {
+        assert_eq!(
+            list(store, &filter).await,
+            vec![renamed.clone()],
+            "list_runs by what a run is called now"
+        );
+    }
     let red = RunFilter { labels: labels(&[("team", "red")]), ..RunFilter::default() };
     expect(store, "by a label of a deleted run", red, &[]).await;
 }

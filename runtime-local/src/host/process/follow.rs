@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicI32},
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,13 +57,13 @@ pub(crate) struct Followed {
 impl Followed {
     /// Starts the process, or takes up what an earlier orchestrator started. `prepare` is asked only where it must be
     /// started; `None` where it was never started and `prepare` says that it need not be.
-    pub(crate) fn start(
+    pub(crate) async fn start(
         place: Place,
         detached: bool,
         prepare: impl FnOnce() -> Result<Option<(Invocation, Hold)>>,
     ) -> Result<Option<Self>> {
         let path = place.state();
-        let (child, hold, leader) = match state_file::claim(&path)? {
+        let (child, hold, leader) = match state_file::settle(&path).await? {
             Claim::Ours(state) => {
                 let Some((invocation, hold)) = prepare()? else { return Ok(None) };
                 let child = supervisor::spawn(&invocation, state, &place.attempt, &place.process)?;
@@ -94,18 +97,15 @@ impl Followed {
                 output.until(gone, events).await?;
             }
             None => {
-                let gone = {
-                    let path = path.clone();
-                    async move {
-                        let wait = tokio::task::spawn_blocking(move || state_file::wait_until_free(&path));
-                        wait.await.map_err(std::io::Error::other)?
-                    }
-                };
-                output.until(gone, events).await?;
+                output.until(state_file::wait_until_free(&path), events).await?;
             }
         }
-        output.rest(events).await?;
         let written = state_file::read(&path);
+        if written.exit.is_none() {
+            // Its supervisor did not come to end what it had started.
+            supervisor::signal_group(self.leader.load(Ordering::Acquire), Signal::KILL);
+        }
+        output.rest(events).await?;
         self.guard.disarm();
         Ok(match (written.exit, self.hold.out_of_memory()) {
             _ if stopped() => Exit::Stopped,
@@ -118,11 +118,17 @@ impl Followed {
     }
 }
 
-/// Asks a process group to end, and kills it after `grace`, unless `gone` resolves before.
-pub(crate) async fn stop(leader: i32, grace: Duration, gone: impl Future<Output = ()>) {
-    if leader == 0 {
-        return;
-    }
+/// Asks a process group to end, and kills it after `grace`, unless `gone` resolves before. Where its leader is not
+/// known yet (0), the state file will say it.
+pub(crate) async fn stop(leader: i32, state: &Path, grace: Duration, gone: impl Future<Output = ()>) {
+    tokio::pin!(gone);
+    let leader = match leader {
+        0 => tokio::select! {
+            leader = state_file::wait_for_pid(state) => leader,
+            () = &mut gone => return,
+        },
+        leader => leader,
+    };
     if !grace.is_zero() {
         supervisor::signal_group(leader, Signal::TERM);
         if tokio::time::timeout(grace, gone).await.is_ok() {

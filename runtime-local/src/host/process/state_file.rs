@@ -10,12 +10,24 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use runtime_core::{Error, Result, target::Exit};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
+use tokio::time::{Instant, sleep};
 
 /// Room for what will be written, taken beforehand, so that a full disk cannot swallow an exit code.
 const ROOM: [u8; 64] = [b'\n'; 64];
+
+/// How often a file is looked at: at first, and after a while.
+const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// Nobody who is about to start a process takes so long.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// What a state file says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,14 +84,72 @@ pub(crate) fn claim(path: &Path) -> Result<Claim> {
     Ok(Claim::Ours(file))
 }
 
+/// As [`claim`], once it can be told: who holds the file and has not said its process id is about to say it, or gone.
+pub(crate) async fn settle(path: &Path) -> Result<Claim> {
+    let begin = Instant::now();
+    loop {
+        match claim(path)? {
+            Claim::Alive if read(path).pid.is_none() && begin.elapsed() < SETTLING => sleep(LOOK.0).await,
+            settled => return Ok(settled),
+        }
+    }
+}
+
 /// What the file says now; nothing, where it cannot be read.
 pub(crate) fn read(path: &Path) -> Written {
     fs::read(path).map(|content| parse(&content)).unwrap_or_default()
 }
 
-/// Waits until the supervisor is gone. Blocks the thread.
-pub(crate) fn wait_until_free(path: &Path) -> io::Result<()> {
-    File::open(path)?.lock_shared()
+/// What the code reported into the file; the last report counts.
+pub(crate) fn report(path: &Path) -> Option<Vec<u8>> {
+    let content = fs::read(path).ok()?;
+    let lines = content.split_inclusive(|byte| *byte == b'\n');
+    let report = lines.filter_map(|line| line.strip_prefix(b"report ")?.strip_suffix(b"\n")).next_back();
+    report.map(<[u8]>::to_vec)
+}
+
+/// Waits until the supervisor is gone. Looks again and again: a thread that blocks on the lock would hold the whole
+/// runtime back when it is to end.
+pub(crate) async fn wait_until_free(path: &Path) -> io::Result<()> {
+    wait_until(path, |_| false).await
+}
+
+/// Waits until a handler's process is gone, which may leave children that hold the lock: its end is written, or its
+/// process id is nobody's.
+pub(crate) async fn wait_until_over(path: &Path) -> io::Result<()> {
+    wait_until(path, |written| match written {
+        Written { exit: Some(_), .. } => true,
+        Written { pid: Some(pid), .. } => {
+            Pid::from_raw(*pid).is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+        }
+        Written { pid: None, exit: None } => false,
+    })
+    .await
+}
+
+async fn wait_until(path: &Path, over: impl Fn(&Written) -> bool) -> io::Result<()> {
+    let file = File::open(path)?;
+    let mut pause = LOOK.0;
+    loop {
+        match file.try_lock_shared() {
+            Ok(()) => return file.unlock(),
+            Err(TryLockError::WouldBlock) if over(&read(path)) => return Ok(()),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LOOK.1);
+    }
+}
+
+/// Waits until the process id is known.
+pub(crate) async fn wait_for_pid(path: &Path) -> i32 {
+    loop {
+        if let Some(pid) = read(path).pid {
+            return pid;
+        }
+        sleep(LOOK.0).await;
+    }
 }
 
 /// The state file of a process.

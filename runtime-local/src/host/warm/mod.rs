@@ -153,9 +153,12 @@ impl Warm<'_> {
             return Ok(Begun::Died(died()));
         }
         let id = self.drive.job.key.to_string();
+        let mut run = resolver.spec(process)?;
+        // Reported in the state file: to make another file would cost more than a small run.
+        run["report"] = serde_json::Value::Null;
         let start = json!({ "start": {
             "id": id,
-            "run": resolver.spec(process)?,
+            "run": run,
             "mode": if reuse { "reuse" } else { "fork" },
             "env": resolver.run_env(process),
             "workdir": resolver.workdir(process),
@@ -194,9 +197,7 @@ impl Warm<'_> {
                 return Ok(());
             }
             // The template died, or was another orchestrator's: the lock tells when the handler's process is gone.
-            let state = state.clone();
-            let wait = tokio::task::spawn_blocking(move || state_file::wait_until_free(&state));
-            wait.await.map_err(std::io::Error::other)?
+            state_file::wait_until_over(&state).await
         };
         {
             let until = self.output.until(gone, &events);
@@ -240,9 +241,12 @@ fn stop_run(state: &std::path::Path, worker: Option<&Template>, grace: Duration)
         None => (state_file::read(state).pid.unwrap_or(0), grace),
     };
     let state = state.to_owned();
-    tokio::spawn(stop(leader, grace, async move {
-        let _ = tokio::task::spawn_blocking(move || state_file::wait_until_free(&state)).await;
-    }));
+    tokio::spawn(async move {
+        let gone = async {
+            let _ = state_file::wait_until_over(&state).await;
+        };
+        stop(leader, &state, grace, gone).await;
+    });
 }
 
 /// Kills the handler's process when the run is dropped: what an orchestrator started ends with it.

@@ -56,24 +56,29 @@ CREATE INDEX runs_by_name ON runs (name, created);
 CREATE INDEX runs_by_function ON runs (function, created);
 CREATE INDEX runs_by_owner ON runs (owner, created) WHERE owner <> '';
 
+-- One tree for both questions: which runs have this label, newest first; and whether this run has it.
 CREATE TABLE run_labels (
-    run     INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
     key     TEXT    NOT NULL,
     value   TEXT    NOT NULL,
     created INTEGER NOT NULL,
-    PRIMARY KEY (run, key)
+    run     INTEGER NOT NULL,
+    PRIMARY KEY (key, value, created, run)
 ) STRICT, WITHOUT ROWID;
-
-CREATE INDEX run_labels_by_value ON run_labels (key, value, created, run);
 
 -- The labels follow the run, in the statement that writes it.
 CREATE TRIGGER run_labels_of_new AFTER INSERT ON runs WHEN new.labels <> '{}' BEGIN
-    INSERT INTO run_labels (run, key, value, created)
-    SELECT new.id, each.key, each.value, new.created FROM json_each(new.labels) AS each;
+    INSERT INTO run_labels (key, value, created, run)
+    SELECT each.key, each.value, new.created, new.id FROM json_each(new.labels) AS each;
 END;
 
 CREATE TRIGGER run_labels_of_changed AFTER UPDATE OF labels ON runs WHEN new.labels <> old.labels BEGIN
-    DELETE FROM run_labels WHERE run = new.id;
-    INSERT INTO run_labels (run, key, value, created)
-    SELECT new.id, each.key, each.value, new.created FROM json_each(new.labels) AS each;
+    DELETE FROM run_labels WHERE (key, value, created, run) IN
+        (SELECT each.key, each.value, old.created, old.id FROM json_each(old.labels) AS each);
+    INSERT INTO run_labels (key, value, created, run)
+    SELECT each.key, each.value, new.created, new.id FROM json_each(new.labels) AS each;
+END;
+
+CREATE TRIGGER run_labels_of_deleted AFTER DELETE ON runs WHEN old.labels <> '{}' BEGIN
+    DELETE FROM run_labels WHERE (key, value, created, run) IN
+        (SELECT each.key, each.value, old.created, old.id FROM json_each(old.labels) AS each);
 END;
