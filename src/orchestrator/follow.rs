@@ -71,6 +71,7 @@ impl Follow {
         {
             tracing::warn!(%key, %error, "what an ended run left could not be removed");
         }
+        self.inner.reserve.restore();
         if let Err(error) = &outcome {
             tracing::error!(%key, %error, "a run is not followed any more");
         }
@@ -183,9 +184,6 @@ impl Follow {
     async fn write_log(&mut self) {
         let begin = Instant::now();
         while let Err(error) = self.log.flush() {
-            if error.kind() == ErrorKind::Exhausted && self.inner.reserve.free() {
-                continue;
-            }
             if begin.elapsed() > LOG_PATIENCE {
                 tracing::warn!(run = %self.record.run.key(), %error, "a log cannot be written");
                 self.log.give_up();
