@@ -1,5 +1,6 @@
 //! The conformance suite takes a kind that is right, and finds what is wrong with others.
 #![cfg(feature = "testkit")]
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -1,5 +1,6 @@
 //! The kinds and the target of this crate do what every kind and every target does.
 #![cfg(all(feature = "handler", feature = "local"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::{path::Path, sync::Arc, time::Duration};
 

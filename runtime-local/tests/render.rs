@@ -1,5 +1,6 @@
 //! The plans of both kinds, as they are for each function in `inputs`.
 #![cfg(all(feature = "handler", feature = "local"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use runtime_core::{Function, Registry, Run, serde_json, yaml};
 use runtime_local as _;

@@ -9,7 +9,7 @@ use std::{
 use runtime_core::{Error, Registry, Result, Store, Target};
 use tokio::sync::watch as channel;
 
-use super::{Guard, Inner, Orchestrator, owner::Owner, reserve::Reserve};
+use super::{Guard, Orchestrator, checked::Known, inner::Inner, owner::Owner, reserve::Reserve};
 
 /// Puts an orchestrator together.
 pub struct Builder {
@@ -82,6 +82,7 @@ impl Builder {
             count: channel::Sender::new(0),
             versions: Mutex::default(),
             looking: AtomicBool::new(false),
+            checked: Known::default(),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
         if self.recover {

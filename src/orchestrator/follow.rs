@@ -16,6 +16,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Inner, log::LogWriter, reduce};
 
+/// How long an event may wait for the next one.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// How many events are taken at once.
 const BATCH: usize = 256;
 
@@ -106,6 +109,8 @@ impl Follow {
                     if count == 0 {
                         break;
                     }
+                    // What is over in a moment is written once.
+                    let _ = tokio::time::timeout(MOMENT, events.recv_many(&mut batch, BATCH)).await;
                     self.take(&mut batch).await?;
                 }
             }

@@ -1,8 +1,9 @@
 //! The orchestrator: it joins kinds and targets, and remembers.
 
-mod active;
 mod builder;
+mod checked;
 mod follow;
+mod inner;
 mod log;
 mod owner;
 mod recover;
@@ -12,31 +13,20 @@ mod reserve;
 mod submit;
 mod watch;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
+pub use builder::Builder;
 use futures_util::stream::BoxStream;
+use inner::Inner;
+use jiff::Timestamp;
+use log::LogWriter;
+pub use request::Request;
 use runtime_core::{
-    Error, ErrorKind, Registry, Result, Run, Store, Target,
+    Error, ErrorKind, Registry, Result, Run, Store,
     logs::LogLine,
     run::RunKey,
     store::{FunctionRecord, RunFilter, RunRecord, Version},
 };
-use tokio::{
-    sync::{mpsc, watch as channel},
-    task::AbortHandle,
-};
-
-pub use builder::Builder;
-use follow::Live;
-use log::LogWriter;
-use owner::Owner;
-pub use request::Request;
-use reserve::Reserve;
 pub use watch::{Handle, Update};
 
 /// How long processes may take to end when the orchestrator is closed.
@@ -60,30 +50,6 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.0.let_go();
     }
-}
-
-struct Inner {
-    home: PathBuf,
-    store: Arc<dyn Store>,
-    registry: Registry,
-    targets: BTreeMap<&'static str, Arc<dyn Target>>,
-    owner: Owner,
-    reserve: Reserve,
-    active: Mutex<HashMap<RunKey, Active>>,
-    /// Counts the runs that are followed.
-    count: channel::Sender<usize>,
-    /// The version of each function that was stored last.
-    versions: Mutex<HashMap<(String, String), String>>,
-    looking: AtomicBool,
-}
-
-/// A run that is followed here.
-struct Active {
-    live: channel::Receiver<Live>,
-    aborts: mpsc::Sender<Duration>,
-    detached: bool,
-    grace: Duration,
-    task: Option<AbortHandle>,
 }
 
 impl Orchestrator {
@@ -113,12 +79,12 @@ impl Orchestrator {
     /// Where anything about the request is wrong; then nothing was recorded or started.
     pub async fn submit(&self, request: impl Into<Request>) -> Result<Handle> {
         let request = request.into();
-        let mut prepared = self.inner.prepare(request).await?;
+        let mut prepared = self.inner.prepare(&request).await?;
         self.inner.record(&mut prepared).await?;
         let key = prepared.record.run.key();
         let log = LogWriter::new(self.inner.log_path(&key));
         let submit::Prepared { record, runtime, target, job, .. } = prepared;
-        let live = self.inner.follow(record, runtime, target, log, job);
+        let live = self.inner.follow(record, runtime, target, log, job, Timestamp::now());
         Ok(Handle::here(key.clone(), self.inner.log_path(&key), live))
     }
 
@@ -145,7 +111,7 @@ impl Orchestrator {
     /// As [`Self::run_detached`].
     pub async fn record(&self, request: impl Into<Request>) -> Result<RunKey> {
         let request = Request { detached: true, ..request.into() };
-        let mut prepared = self.inner.prepare(request).await?;
+        let mut prepared = self.inner.prepare(&request).await?;
         prepared.record.owner = String::new();
         self.inner.record(&mut prepared).await?;
         Ok(prepared.record.run.key())

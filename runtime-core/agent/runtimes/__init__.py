@@ -20,7 +20,7 @@ A frame is its length in 4 bytes, big-endian, and that much JSON. To the templat
 and from it:
     {"ready": {pid}}  {"failed": ERROR}  {"started": {id, pid}}  {"exited": {id, code, signal}}
 The same is written to `state` as lines: "pid N" by the run itself, first; "exit CODE" or "signal N" by the template.
-Where a run's `report` is null, its report is a line there too, "report JSON": making a file costs more than a small run.
+A run that started processes says so: "spawned 1". Where a run's `report` is null, its report is a line there too, "report JSON": making a file costs more than a small run.
 At the end of the input the template starts nothing more, waits for its children and exits with 0.
 
 Start-up is measured against `python3 FILE`, so this file holds what a whole program needs and no more; the rest is

@@ -9,6 +9,10 @@ from .run import Loaded, run_handler
 from .values import to_json
 
 
+# Audit events of code that starts processes.
+SPAWNS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn"}
+
+
 class Template:
     """Loads the code once, then makes runs of it."""
 
@@ -84,6 +88,8 @@ class Template:
             warn(error["traceback"])
             self.send("failed", error)
             return 1
+        self.spawned = False
+        sys.addaudithook(self.audit)
         self.freeze()
         self.send("ready", {"pid": os.getpid()})
         self.serve()
@@ -173,6 +179,7 @@ class Template:
                 sys.modules["numpy.random"].seed()  # `random` does so by itself
             atexit = sys.modules["atexit"]
             atexit._clear()  # what the template registered is the template's
+            self.spawned = False
             code = self.run(start, record)
             threading = sys.modules.get("threading")
             if threading is not None and threading.active_count() > 1:
@@ -186,7 +193,14 @@ class Template:
             code = code or 1
         finally:
             flush()
+            if self.spawned:
+                os.write(record, b"spawned 1\n")
             os._exit(code)
+
+    def audit(self, event, args):
+        """Notes that processes were started: some may have left the run's process group, and are looked for."""
+        if event in SPAWNS:
+            self.spawned = True
 
     def enter(self, start, pid):
         """The run's environment and folder. Only what differs is set: each page that is touched is copied."""
@@ -219,11 +233,14 @@ class Template:
             os.dup2(fd, number)
             os.close(fd)
         code = 1
+        self.spawned = False
         try:
             self.enter(start, pid)
             code = self.run(start, record)
         except BaseException as exc:
             warn(describe_error(exc)["traceback"])
+        if self.spawned:
+            os.write(record, b"spawned 1\n")
         flush()
         sys.stdout, sys.stderr = streams
         flush()

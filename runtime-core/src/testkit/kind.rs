@@ -57,8 +57,8 @@ impl Subject<'_> {
 
     /// The plan of a function and a run that must be taken.
     fn plan(&self, what: &str, function: &Function, run: &Run) -> Plan {
-        self.ok(&format!("validate {what}"), self.runtime.validate(function, run));
-        self.ok(&format!("plan {what}"), self.runtime.plan(function, run))
+        self.ok(format!("validate {what}"), self.runtime.validate(function, run));
+        self.ok(format!("plan {what}"), self.runtime.plan(function, run))
     }
 
     /// The function with the run must be refused, before anything is started.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Plan, Result, RunState,
     logs::LogLine,
-    plan::{HostPlan, Isolation, Role, Work},
+    plan::{HostPlan, Isolation, Process, Role, Work},
     run::Report,
     target::{Event, Exit, Job, Observation, Part, Phase, StartError},
 };
@@ -23,6 +23,9 @@ use super::{
     resolve::Resolver,
     warm,
 };
+
+/// A run this short has seen no process id twice.
+const SHORT: Duration = Duration::from_secs(10);
 
 /// What a run may be told while it runs.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +59,7 @@ impl Drive {
         let is_call = plan.main().is_some_and(|main| matches!(main.work, Work::Call { .. }));
         // Dropped with the run, where the orchestrator ends before it.
         let mut strays = Strays::of((!is_call).then(|| self.job.key.clone()), self.job.detached);
+        let begin = std::time::Instant::now();
         let seen = match self.work(plan).await {
             Ok(seen) => seen,
             Err(error) => {
@@ -64,9 +68,31 @@ impl Drive {
             }
         };
         if let Some(key) = strays.take() {
-            let _ = tokio::task::spawn_blocking(move || strays::kill(&key)).await;
+            match self.may_have_strays(plan, &seen, begin) {
+                Look::Nowhere => {}
+                // A look at a few processes is quicker than another thread.
+                Look::After(pid) => strays::kill(&key, Some(pid)),
+                Look::Everywhere => {
+                    let _ = tokio::task::spawn_blocking(move || strays::kill(&key, None)).await;
+                }
+            }
         }
         self.finish(seen).await;
+    }
+
+    /// Where processes that left the run's group are to be looked for. A warm handler says whether it started any.
+    fn may_have_strays(&self, plan: &HostPlan, seen: &Observation, begin: std::time::Instant) -> Look {
+        let (Some(main), false) = (plan.main(), self.job.resumed) else { return Look::Everywhere };
+        let written = state_file::read(&state_file::path(&self.attempt_folder(), &main.name));
+        let well = seen.parts.iter().all(|part| matches!(part.phase, Phase::Ended(Exit::Code(_))));
+        match written.pid.and_then(|pid| u32::try_from(pid).ok()) {
+            _ if is_warm(main) && well && !written.spawned => Look::Nowhere,
+            // In so short a time ids are not used up.
+            Some(pid) if !is_warm(main) && plan.processes.len() == 1 && begin.elapsed() < SHORT => {
+                Look::After(pid)
+            }
+            _ => Look::Everywhere,
+        }
     }
 
     async fn finish(self, mut seen: Observation) {
@@ -102,8 +128,7 @@ impl Drive {
             ports: &ports,
             secrets: &*shared.secrets,
         };
-        let warm = matches!(&main.work, Work::Python { isolation, .. } if *isolation != Isolation::Process);
-        let (parts, stop) = if warm && plan.processes.len() == 1 {
+        let (parts, stop) = if is_warm(main) && plan.processes.len() == 1 {
             warm::run(self, plan, main, &resolver).await?
         } else {
             Group::new(self, plan, &resolver).run().await?
@@ -207,6 +232,18 @@ impl Drive {
     pub(crate) fn attempt_folder(&self) -> PathBuf {
         self.shared.layout.attempt(&self.job.key, self.job.attempt)
     }
+}
+
+/// Where to look for processes that left their run's group.
+enum Look {
+    Nowhere,
+    /// Among processes of later ids than this one.
+    After(u32),
+    Everywhere,
+}
+
+fn is_warm(process: &Process) -> bool {
+    matches!(&process.work, Work::Python { isolation, .. } if *isolation != Isolation::Process)
 }
 
 /// The main process in this phase.

@@ -36,6 +36,8 @@ pub(crate) struct Written {
     pub(crate) pid: Option<i32>,
     /// How the process ended.
     pub(crate) exit: Option<Ended>,
+    /// A handler started processes of its own.
+    pub(crate) spawned: bool,
 }
 
 /// How a process ended, as its supervisor wrote it.
@@ -122,7 +124,7 @@ pub(crate) async fn wait_until_over(path: &Path) -> io::Result<()> {
         Written { pid: Some(pid), .. } => {
             Pid::from_raw(*pid).is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
         }
-        Written { pid: None, exit: None } => false,
+        Written { pid: None, exit: None, .. } => false,
     })
     .await
 }
@@ -169,6 +171,7 @@ fn parse(content: &[u8]) -> Written {
             "pid" => written.pid = Some(number),
             "exit" => written.exit = Some(Ended::Code(number)),
             "signal" => written.exit = Some(Ended::Signal(number)),
+            "spawned" => written.spawned = true,
             _ => {}
         }
     }
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn half_a_line_says_nothing() {
-        assert_eq!(parse(b"pid 42\nexit 1"), Written { pid: Some(42), exit: None });
+        assert_eq!(parse(b"pid 42\nexit 1"), Written { pid: Some(42), ..Written::default() });
         assert_eq!(parse(b"pid 42\nexit 137\n\n\n").exit.map(Ended::exit), Some(Exit::Signal(9)));
         assert_eq!(parse(b"pid 42\nexit 3\n\n").exit.map(Ended::exit), Some(Exit::Code(3)));
         assert_eq!(parse(b"\n\n\n"), Written::default());
@@ -196,6 +199,6 @@ mod tests {
         file.write_all_at(b"pid 7\nexit 3\n", 0).unwrap();
         drop(file);
         let Claim::Gone(written) = claim(&path).unwrap() else { panic!("it was started") };
-        assert_eq!(written, Written { pid: Some(7), exit: Some(Ended::Code(3)) });
+        assert_eq!(written, Written { pid: Some(7), exit: Some(Ended::Code(3)), spawned: false });
     }
 }

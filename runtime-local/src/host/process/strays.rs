@@ -10,10 +10,12 @@ pub(crate) const MARK: &str = "RUNTIMES_RUN";
 const ROUNDS: u32 = 20;
 
 /// Kills what still carries the run's mark, and what that started meanwhile. Only Linux tells other processes'
-/// environments; elsewhere this finds nothing.
-pub(crate) fn kill(key: &RunKey) {
+/// environments; elsewhere this finds nothing. With `after`, only processes of later ids are looked at: those of a run
+/// that began with that one, as long as ids were not used up and begun anew.
+pub(crate) fn kill(key: &RunKey, after: Option<u32>) {
+    let after = after.filter(|after| last_pid().is_some_and(|last| last >= *after)).unwrap_or(0);
     for _ in 0..ROUNDS {
-        if !kill_found(key) {
+        if !kill_found(key, after) {
             return;
         }
     }
@@ -21,7 +23,7 @@ pub(crate) fn kill(key: &RunKey) {
 }
 
 /// Whether there were any.
-fn kill_found(key: &RunKey) -> bool {
+fn kill_found(key: &RunKey, after: u32) -> bool {
     let mark = format!("{MARK}={key}").into_bytes();
     let own = std::process::id();
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
@@ -30,7 +32,7 @@ fn kill_found(key: &RunKey) -> bool {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        if pid == own || !carries(&entry.path().join("environ"), &mark) {
+        if pid < after || pid == own || !carries(&entry.path().join("environ"), &mark) {
             continue;
         }
         if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
@@ -61,9 +63,14 @@ impl Strays {
 impl Drop for Strays {
     fn drop(&mut self) {
         if let (Some(key), false) = (&self.key, self.detached) {
-            kill(key);
+            kill(key, None);
         }
     }
+}
+
+/// The process id that was given last.
+fn last_pid() -> Option<u32> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.trim_end().rsplit(' ').next()?.parse().ok()
 }
 
 fn carries(environ: &std::path::Path, mark: &[u8]) -> bool {

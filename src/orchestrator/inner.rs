@@ -1,30 +1,65 @@
-//! The runs that are followed here: starting to follow one, stopping it, forgetting it.
+//! What the clones of an orchestrator share: its parts, and the runs that it follows.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use jiff::Timestamp;
 use runtime_core::{
-    ErrorKind, Result, RunState, Runtime, Target,
+    ErrorKind, Registry, Result, RunState, Runtime, Store, Target,
     run::RunKey,
     store::{RunFilter, RunRecord},
     target::Job,
 };
-use tokio::sync::{mpsc, watch as channel};
+use tokio::{
+    sync::{mpsc, watch as channel},
+    task::AbortHandle,
+};
 
 use super::{
-    Active, Inner,
+    checked::Known,
     follow::{self, Follow, Live},
     log::LogWriter,
     no_run,
+    owner::Owner,
+    reserve::Reserve,
 };
 
 /// How often requests of other processes to stop a run are looked for, while runs are followed.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// What the clones of an orchestrator share.
+pub(super) struct Inner {
+    pub(super) home: PathBuf,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) registry: Registry,
+    pub(super) targets: BTreeMap<&'static str, Arc<dyn Target>>,
+    pub(super) owner: Owner,
+    pub(super) reserve: Reserve,
+    pub(super) active: Mutex<HashMap<RunKey, Active>>,
+    /// Counts the runs that are followed.
+    pub(super) count: channel::Sender<usize>,
+    /// The version of each function that was stored last.
+    pub(super) versions: Mutex<HashMap<(String, String), String>>,
+    pub(super) looking: AtomicBool,
+    /// Functions that need no checking again.
+    pub(super) checked: Known,
+}
+
+/// A run that is followed here.
+pub(super) struct Active {
+    pub(super) live: channel::Receiver<Live>,
+    pub(super) aborts: mpsc::Sender<Duration>,
+    pub(super) detached: bool,
+    pub(super) grace: Duration,
+    pub(super) task: Option<AbortHandle>,
+}
 
 impl Inner {
     pub(super) fn active(&self) -> MutexGuard<'_, HashMap<RunKey, Active>> {
@@ -76,9 +111,9 @@ impl Inner {
         target: Arc<dyn Target>,
         log: LogWriter,
         job: Job,
+        started: Timestamp,
     ) -> channel::Receiver<Live> {
         let run = Arc::new(record.run.clone());
-        let started = run.status.start_time.unwrap_or_else(Timestamp::now);
         let first = Live { run, progress: None, log_length: log.length, settled: false, over: None };
         let (live, receiver) = channel::channel(first);
         let (aborts, requests) = mpsc::channel(4);
