@@ -233,3 +233,16 @@ fn the_template_is_killed() {
     let (scene, run) = loses(Work::Reuse, |scene| (scene.worker(), false));
     assert_eq!((run.state(), scene.starts()), (RunState::Error, 1), "{:?}", run.status);
 }
+
+#[test]
+fn killed_while_packages_are_installed() {
+    for moment in ["@doing creating", "@doing installing", "@running"] {
+        let scene = Scene::new();
+        let mut other = Other::start(&scene, Order::run(Work::Packaged));
+        assert!(other.until(moment), "{moment}");
+        other.kill();
+        let ended = settle(&scene, moment);
+        scene.ended_well(moment, Work::Packaged, &ended);
+        scene.is_clean(moment);
+    }
+}

@@ -16,6 +16,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Inner, log::LogWriter, reduce};
 
+/// How long an event may wait for the next one.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// How many events are taken at once.
 const BATCH: usize = 256;
 
@@ -71,6 +74,7 @@ impl Follow {
         {
             tracing::warn!(%key, %error, "what an ended run left could not be removed");
         }
+        self.inner.reserve.restore();
         if let Err(error) = &outcome {
             tracing::error!(%key, %error, "a run is not followed any more");
         }
@@ -105,6 +109,8 @@ impl Follow {
                     if count == 0 {
                         break;
                     }
+                    // What is over in a moment is written once.
+                    let _ = tokio::time::timeout(MOMENT, events.recv_many(&mut batch, BATCH)).await;
                     self.take(&mut batch).await?;
                 }
             }
@@ -183,9 +189,6 @@ impl Follow {
     async fn write_log(&mut self) {
         let begin = Instant::now();
         while let Err(error) = self.log.flush() {
-            if error.kind() == ErrorKind::Exhausted && self.inner.reserve.free() {
-                continue;
-            }
             if begin.elapsed() > LOG_PATIENCE {
                 tracing::warn!(run = %self.record.run.key(), %error, "a log cannot be written");
                 self.log.give_up();

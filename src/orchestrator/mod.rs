@@ -1,6 +1,9 @@
 //! The orchestrator: it joins kinds and targets, and remembers.
 
+mod builder;
+mod checked;
 mod follow;
+mod inner;
 mod log;
 mod owner;
 mod recover;
@@ -10,35 +13,20 @@ mod reserve;
 mod submit;
 mod watch;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
+pub use builder::Builder;
 use futures_util::stream::BoxStream;
+use inner::Inner;
 use jiff::Timestamp;
+use log::LogWriter;
+pub use request::Request;
 use runtime_core::{
-    Error, ErrorKind, Registry, Result, Run, RunState, Runtime, Store, Target,
+    Error, ErrorKind, Registry, Result, Run, Store,
     logs::LogLine,
     run::RunKey,
     store::{FunctionRecord, RunFilter, RunRecord, Version},
-    target::Job,
 };
-use tokio::{
-    sync::{mpsc, watch as channel},
-    task::AbortHandle,
-};
-
-use follow::{Follow, Live};
-use log::LogWriter;
-use owner::Owner;
-pub use request::Request;
-use reserve::Reserve;
 pub use watch::{Handle, Update};
 
 /// How long processes may take to end when the orchestrator is closed.
@@ -46,9 +34,6 @@ const CLOSING_GRACE: Duration = Duration::from_secs(5);
 
 /// How long another orchestrator may take to end a run before it is asked whether it is still there.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often requests of other processes to stop a run are looked for, while runs are followed.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs functions and keeps the record. Cheap to clone; the clones are one orchestrator. When the last one is dropped,
 /// runs that are not detached are killed; [`Orchestrator::close`] stops them gently.
@@ -65,130 +50,6 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.0.let_go();
     }
-}
-
-struct Inner {
-    home: PathBuf,
-    store: Arc<dyn Store>,
-    registry: Registry,
-    targets: BTreeMap<&'static str, Arc<dyn Target>>,
-    owner: Owner,
-    reserve: Reserve,
-    active: Mutex<HashMap<RunKey, Active>>,
-    /// Counts the runs that are followed.
-    count: channel::Sender<usize>,
-    /// The version of each function that was stored last.
-    versions: Mutex<HashMap<(String, String), String>>,
-    looking: AtomicBool,
-}
-
-/// A run that is followed here.
-struct Active {
-    live: channel::Receiver<Live>,
-    aborts: mpsc::Sender<Duration>,
-    detached: bool,
-    grace: Duration,
-    task: Option<AbortHandle>,
-}
-
-/// Puts an orchestrator together.
-pub struct Builder {
-    home: PathBuf,
-    recover: bool,
-    store: Option<Arc<dyn Store>>,
-    registry: Option<Registry>,
-    targets: Vec<Arc<dyn Target>>,
-}
-
-impl Builder {
-    /// Whether opening takes up the runs that nobody follows any more; it does, unless told otherwise.
-    #[must_use]
-    pub fn recover(mut self, recover: bool) -> Self {
-        self.recover = recover;
-        self
-    }
-
-    /// Another store than the one file in the home folder.
-    #[must_use]
-    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
-        self.store = Some(store);
-        self
-    }
-
-    /// Other kinds than those that are linked.
-    #[must_use]
-    pub fn registry(mut self, registry: Registry) -> Self {
-        self.registry = Some(registry);
-        self
-    }
-
-    /// A further target, or another one in the place of a built-in of the same name.
-    #[must_use]
-    pub fn target(mut self, target: Arc<dyn Target>) -> Self {
-        self.targets.push(target);
-        self
-    }
-
-    /// Opens it.
-    ///
-    /// # Errors
-    /// When the home folder cannot be written, the store cannot be opened, or two crates claim one kind.
-    pub async fn open(self) -> Result<Orchestrator> {
-        let home = std::path::absolute(&self.home).map_err(|error| Error::io("find", &self.home, error))?;
-        std::fs::create_dir_all(&home).map_err(|error| {
-            Error::io("create", &home, error).help("choose another folder with --home or RUNTIMES_HOME")
-        })?;
-        let store = match self.store {
-            Some(store) => store,
-            None => default_store(&home).await?,
-        };
-        #[allow(unused_mut, reason = "without kinds of this machine there is no target to add")]
-        let mut targets: BTreeMap<&'static str, Arc<dyn Target>> = BTreeMap::new();
-        #[cfg(any(feature = "handler", feature = "local"))]
-        targets.insert("host", Arc::new(runtime_local::HostTarget::new(&home)));
-        targets.extend(self.targets.into_iter().map(|target| (target.name(), target)));
-        let registry = match self.registry {
-            Some(registry) => registry,
-            None => linked()?,
-        };
-        let inner = Arc::new(Inner {
-            owner: Owner::register(&home)?,
-            reserve: Reserve::keep(&home),
-            home,
-            store,
-            registry,
-            targets,
-            active: Mutex::default(),
-            count: channel::Sender::new(0),
-            versions: Mutex::default(),
-            looking: AtomicBool::new(false),
-        });
-        let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
-        if self.recover {
-            orchestrator.recover().await?;
-        } else {
-            orchestrator.inner.sweep().await;
-        }
-        Ok(orchestrator)
-    }
-}
-
-#[cfg(feature = "sqlite")]
-async fn default_store(home: &Path) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(crate::store::SqliteStore::open(&home.join("runtimes.db")).await?))
-}
-
-#[cfg(not(feature = "sqlite"))]
-async fn default_store(_: &Path) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(runtime_core::store::MemoryStore::default()))
-}
-
-/// The kinds of the features of this build, and those of other linked crates.
-fn linked() -> Result<Registry> {
-    // Naming a crate keeps the linker from dropping it, and its kinds with it.
-    #[cfg(any(feature = "handler", feature = "local"))]
-    let _ = runtime_local::register;
-    Registry::linked()
 }
 
 impl Orchestrator {
@@ -218,7 +79,7 @@ impl Orchestrator {
     /// Where anything about the request is wrong; then nothing was recorded or started.
     pub async fn submit(&self, request: impl Into<Request>) -> Result<Handle> {
         let request = request.into();
-        let mut prepared = self.inner.prepare(request).await?;
+        let mut prepared = self.inner.prepare(&request).await?;
         self.inner.record(&mut prepared).await?;
         let key = prepared.record.run.key();
         let log = LogWriter::new(self.inner.log_path(&key));
@@ -250,7 +111,7 @@ impl Orchestrator {
     /// As [`Self::run_detached`].
     pub async fn record(&self, request: impl Into<Request>) -> Result<RunKey> {
         let request = Request { detached: true, ..request.into() };
-        let mut prepared = self.inner.prepare(request).await?;
+        let mut prepared = self.inner.prepare(&request).await?;
         prepared.record.owner = String::new();
         self.inner.record(&mut prepared).await?;
         Ok(prepared.record.run.key())
@@ -461,172 +322,6 @@ impl Orchestrator {
         let closed = self.inner.store.close().await;
         self.inner.owner.leave();
         closed
-    }
-}
-
-impl Inner {
-    fn active(&self) -> MutexGuard<'_, HashMap<RunKey, Active>> {
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn versions(&self) -> MutexGuard<'_, HashMap<(String, String), String>> {
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn known(&self, name: &(String, String)) -> Option<String> {
-        self.versions().get(name).cloned()
-    }
-
-    fn remember(&self, name: (String, String), hash: String) {
-        self.versions().insert(name, hash);
-    }
-
-    /// Follows nothing any more.
-    fn let_go(&self) {
-        for (_, active) in self.active().drain() {
-            if let Some(task) = active.task {
-                task.abort();
-            }
-        }
-    }
-
-    fn run_folder(&self, key: &RunKey) -> PathBuf {
-        self.home.join("runs").join(key.to_string())
-    }
-
-    fn log_path(&self, key: &RunKey) -> PathBuf {
-        self.run_folder(key).join("log")
-    }
-
-    fn live(&self, key: &RunKey) -> Option<channel::Receiver<Live>> {
-        self.active().get(key).map(|active| active.live.clone())
-    }
-
-    async fn get(&self, key: &RunKey) -> Result<RunRecord> {
-        self.store.get_run(key).await?.ok_or_else(|| no_run(key))
-    }
-
-    /// Starts to follow a run that is recorded as ours.
-    fn follow(
-        self: &Arc<Self>,
-        record: RunRecord,
-        runtime: Arc<dyn Runtime>,
-        target: Arc<dyn Target>,
-        log: LogWriter,
-        job: Job,
-        started: Timestamp,
-    ) -> channel::Receiver<Live> {
-        let run = Arc::new(record.run.clone());
-        let first = Live { run, progress: None, log_length: log.length, settled: false, over: None };
-        let (live, receiver) = channel::channel(first);
-        let (aborts, requests) = mpsc::channel(4);
-        let key = job.key.clone();
-        let active = Active {
-            live: receiver.clone(),
-            aborts,
-            detached: job.detached,
-            grace: follow::grace(&job),
-            task: None,
-        };
-        self.active().insert(key.clone(), active);
-        self.count.send_modify(|count| *count += 1);
-        let grace = follow::grace(&job);
-        let follow = Follow {
-            inner: Arc::clone(self),
-            record,
-            runtime,
-            target,
-            log,
-            live,
-            aborts: requests,
-            started,
-            grace,
-            notes: Vec::new(),
-        };
-        let task = tokio::spawn(follow.run(job)).abort_handle();
-        if let Some(active) = self.active().get_mut(&key) {
-            active.task = Some(task);
-        }
-        self.look_for_requests();
-        receiver
-    }
-
-    fn forget(&self, key: &RunKey) {
-        if self.active().remove(key).is_some() {
-            self.count.send_modify(|count| *count = count.saturating_sub(1));
-        }
-    }
-
-    /// Asks a run that is followed here to stop; whether there is one.
-    async fn abort_here(&self, key: &RunKey, grace: Option<Duration>) -> bool {
-        let found =
-            self.active().get(key).map(|active| (active.aborts.clone(), grace.unwrap_or(active.grace)));
-        match found {
-            Some((aborts, grace)) => aborts.send(grace).await.is_ok(),
-            None => false,
-        }
-    }
-
-    /// Records that a run is to stop, for whoever follows it.
-    async fn ask_to_stop(&self, key: &RunKey) -> Result<()> {
-        loop {
-            let mut record = self.get(key).await?;
-            if record.run.state() == RunState::Aborting {
-                return Ok(());
-            }
-            record.run.transition(RunState::Aborting, Timestamp::now())?;
-            match self.store.update_run(&record).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                other => return other.map(drop),
-            }
-        }
-    }
-
-    /// While runs are followed, looks for those that somebody in another process wants stopped.
-    fn look_for_requests(self: &Arc<Self>) {
-        if self.looking.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let inner = Arc::downgrade(self);
-        let mut changes = self.store.changes();
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(LOOK).await;
-                let Some(inner) = inner.upgrade() else { return };
-                if inner.active().is_empty() {
-                    inner.looking.store(false, Ordering::Release);
-                    // One that began in between found somebody looking.
-                    if inner.active().is_empty() || inner.looking.swap(true, Ordering::AcqRel) {
-                        return;
-                    }
-                }
-                if changes.has_changed().unwrap_or(false) {
-                    changes.borrow_and_update();
-                    inner.stop_requested().await;
-                }
-            }
-        });
-    }
-
-    async fn stop_requested(&self) {
-        let filter = RunFilter {
-            states: vec![RunState::Aborting],
-            owner: Some(self.owner.id().to_owned()),
-            ..RunFilter::default()
-        };
-        match self.store.list_runs(&filter).await {
-            Ok(records) => {
-                for record in records {
-                    let key = record.run.key();
-                    let known =
-                        self.live(&key).is_some_and(|live| live.borrow().run.state() == RunState::Aborting);
-                    if !known {
-                        self.abort_here(&key, None).await;
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "requests to stop runs cannot be read"),
-        }
     }
 }
 

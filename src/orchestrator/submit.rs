@@ -8,11 +8,11 @@ use std::{
 
 use jiff::Timestamp;
 use runtime_core::{
-    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, labels, logs::LogPosition, naming,
-    run::RunKey, store::RunRecord, target::Job,
+    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, function::Metadata, labels,
+    logs::LogPosition, naming, run::RunKey, store::RunRecord, target::Job,
 };
 
-use super::{Inner, Request, request::current_dir};
+use super::{Inner, Request, checked::Checked, request::current_dir};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
@@ -25,7 +25,7 @@ const MAX_CODE: u64 = 16 * 1024 * 1024;
 
 /// A run that was checked and can be recorded.
 pub(super) struct Prepared {
-    pub(super) function: Function,
+    pub(super) function: Arc<Function>,
     pub(super) tag: String,
     pub(super) record: RunRecord,
     pub(super) runtime: Arc<dyn Runtime>,
@@ -36,21 +36,18 @@ pub(super) struct Prepared {
 impl Inner {
     /// Checks a request from end to end; nothing is written or started. Errors name file and line where the function
     /// was read from a file.
-    pub(super) async fn prepare(&self, request: Request) -> Result<Prepared> {
-        let function = request.function.clone();
-        self.check(request).await.map_err(|error| function.locate(error))
+    pub(super) async fn prepare(&self, request: &Request) -> Result<Prepared> {
+        self.check(request).await.map_err(|error| request.function.locate(error))
     }
 
-    async fn check(&self, request: Request) -> Result<Prepared> {
-        let Request { mut function, base_dir, work_dir, tag, detached, .. } = request.clone();
-        let runtime = Arc::clone(self.registry.get(&function.kind)?);
-        let notes = function.check_fields(runtime.fields())?;
-        let base_dir = absolute(&base_dir)?;
-        let work_dir = if work_dir.as_os_str().is_empty() { base_dir.clone() } else { absolute(&work_dir)? };
-        name_function(&mut function, &request);
-        embed_code(&mut function, &base_dir)?;
-        function.validate()?;
-        function.metadata.hash = function.hash();
+    async fn check(&self, request: &Request) -> Result<Prepared> {
+        let Request { base_dir, work_dir, tag, detached, .. } = request;
+        let (tag, detached) = (tag.clone(), *detached);
+        let base_dir = absolute(base_dir)?;
+        let work_dir = if work_dir.as_os_str().is_empty() { base_dir.clone() } else { absolute(work_dir)? };
+        let checked = self.check_function(request, &base_dir)?;
+        let Checked { function, runtime, notes } = &*checked;
+        let (function, runtime) = (Arc::clone(function), Arc::clone(runtime));
 
         let mut run = new_run(&function, request, &base_dir, &work_dir)?;
         check_inputs(&run, &base_dir)?;
@@ -58,8 +55,8 @@ impl Inner {
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
         let job = self.job(&run, plan, 0, detached);
-        for note in notes.into_iter().chain(target.check(&job).await?) {
-            super::reduce::add_note(&mut run, &note);
+        for note in notes.iter().chain(&target.check(&job).await?) {
+            super::reduce::add_note(&mut run, note);
         }
         if detached && !runtime.capability().survives {
             return Err(Error::new(
@@ -77,6 +74,23 @@ impl Inner {
             attempt: 0,
         };
         Ok(Prepared { function, tag, record, runtime, target, job })
+    }
+
+    fn check_function(&self, request: &Request, base_dir: &Path) -> Result<Arc<Checked>> {
+        let given = &request.function;
+        if let Some(checked) = self.checked.get(given, &request.project, base_dir) {
+            return Ok(checked);
+        }
+        let runtime = Arc::clone(self.registry.get(&given.kind)?);
+        let notes = given.check_fields(runtime.fields())?;
+        let mut function = given.clone();
+        name_function(&mut function, request);
+        embed_code(&mut function, base_dir)?;
+        function.validate()?;
+        function.metadata.hash = function.hash();
+        let checked = Arc::new(Checked { function: Arc::new(function), runtime, notes });
+        self.checked.put(given, &request.project, base_dir, &checked);
+        Ok(checked)
     }
 
     /// Writes the function, where it is new, and the run.
@@ -208,11 +222,12 @@ fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn new_run(function: &Function, request: Request, base_dir: &Path, work_dir: &Path) -> Result<Run> {
+fn new_run(function: &Function, request: &Request, base_dir: &Path, work_dir: &Path) -> Result<Run> {
     let handler =
         [&request.spec.handler, &function.spec.default_handler].into_iter().find(|name| !name.is_empty());
     let mut run = Run { spec: request.spec.clone(), ..Run::default() };
-    run.spec.function = function.uri();
+    let Metadata { project, name, hash, .. } = &function.metadata;
+    run.spec.function = format!("{project}/{name}@{hash}");
     let metadata = &mut run.metadata;
     metadata.uid = uuid::Uuid::new_v4().simple().to_string();
     metadata.project.clone_from(&function.metadata.project);
@@ -220,9 +235,9 @@ fn new_run(function: &Function, request: Request, base_dir: &Path, work_dir: &Pa
         naming::run_name(&function.metadata.name, handler.map_or("", String::as_str))
     } else {
         naming::check("name", &request.name)?;
-        request.name
+        request.name.clone()
     };
-    metadata.labels = request.labels;
+    metadata.labels.clone_from(&request.labels);
     metadata.labels.insert("kind".to_owned(), function.kind.clone());
     if let Ok(user) = std::env::var("USER")
         && !user.is_empty()

@@ -56,6 +56,8 @@ pub(crate) enum Work {
     Endless,
     /// A shell program that prints one line of 100 MB.
     OneLine,
+    /// A Python handler that needs a package.
+    Packaged,
 }
 
 impl Work {
@@ -67,7 +69,7 @@ impl Work {
     }
 
     pub(crate) fn of(name: &str) -> Self {
-        let more = [Self::Endless, Self::OneLine];
+        let more = [Self::Endless, Self::OneLine, Self::Packaged];
         Self::ALL.into_iter().chain(more).find(|work| work.name() == name).unwrap()
     }
 
@@ -75,6 +77,9 @@ impl Work {
         match self {
             Self::Shell => Function::new("local", "shell").with_command("sh").with_args(["-c", SHELL]),
             Self::Program => Function::new("local", "program").with_code(PROGRAM),
+            Self::Packaged => Function::new("local", "packaged")
+                .with_code(&format!("import thing{PYTHON}"))
+                .with_handler("work"),
             Self::Handler => Function::new("local", "handler").with_code(PYTHON).with_handler("work"),
             Self::Forked => Function::new("handler", "forked").with_code(PYTHON).with_handler("work"),
             Self::Reuse => {
@@ -91,6 +96,9 @@ impl Work {
     pub(crate) fn request(self, scene: &Scene) -> Request {
         let mut request = Request::new(self.function());
         request.base_dir = scene.path().to_owned();
+        if self == Self::Packaged {
+            request.function.spec.build.requirements = vec![format!("thing @ file://{}", wheel(scene))];
+        }
         if self == Self::Rust {
             request = request.parameter("path", scene.pids().display().to_string());
         }
@@ -101,6 +109,20 @@ impl Work {
     pub(crate) fn exit_code(self) -> i32 {
         if matches!(self, Self::Shell | Self::Program) { 7 } else { 0 }
     }
+}
+
+/// A wheel of one empty module.
+fn wheel(scene: &Scene) -> String {
+    let file = scene.path().join("thing-1.0-py3-none-any.whl").display().to_string();
+    let code = format!(
+        "import zipfile\nz = zipfile.ZipFile({file:?}, 'w')\nz.writestr('thing.py', '')\n\
+         info = 'thing-1.0.dist-info/'\n\
+         z.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: thing\\nVersion: 1.0\\n')\n\
+         z.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n\
+         z.writestr(info + 'RECORD', '')\nz.close()"
+    );
+    assert!(std::process::Command::new("python3").args(["-c", &code]).status().unwrap().success());
+    file
 }
 
 #[derive(serde::Deserialize)]

@@ -1,5 +1,11 @@
 //! The SQLite store: what every store does, and what only a file that others share can do wrong.
 #![cfg(feature = "sqlite")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail like tests"
+)]
 
 mod crash;
 mod file;

@@ -100,7 +100,7 @@ async fn readers_do_not_wait_for_a_writer() {
     let mut write = Box::pin(store.create_run(&second));
     // The write is on its way and waits; lists and look-ups do not.
     assert!(write.as_mut().now_or_never().is_none());
-    assert_eq!(store.list_runs(&RunFilter::default()).await.unwrap(), [first.clone()]);
+    assert_eq!(store.list_runs(&RunFilter::default()).await.unwrap(), std::slice::from_ref(&first));
     assert_eq!(store.get_run(&first.run.key()).await.unwrap(), Some(first));
     assert!(write.as_mut().now_or_never().is_none(), "the other still holds the lock");
     somebody.execute("COMMIT").await.unwrap();

@@ -1,7 +1,7 @@
 //! One transaction for many changes.
 
 use runtime_core::Result;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{SqliteConnection, query};
 
 use super::{
     row::RunRow,
@@ -42,25 +42,9 @@ async fn together(
         };
         return Ok((written == 1).then(|| vec![Ok(1)]));
     }
-    // IMMEDIATE: wait for other processes now, not half-way through.
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let mut written = 0;
-    for chunk in work.creates.chunks(MAX_ROWS) {
-        written += statements.create(&mut transaction, chunk).await?;
-    }
-    for chunk in work.updates.chunks(MAX_ROWS) {
-        written += statements.update(&mut transaction, chunk).await?;
-    }
-    if written != (work.creates.len() + work.updates.len()) as u64 {
-        transaction.rollback().await?;
-        return Ok(None);
-    }
-    let mut counts: Counts = batch.iter().map(|_| Ok(1)).collect();
-    for (position, write) in work.others {
-        counts[position] = one(&mut transaction, statements, write).await?;
-    }
-    transaction.commit().await?;
-    Ok(Some(counts))
+    begin(connection).await?;
+    let done = work.write(connection, statements, batch.len()).await;
+    end(connection, done).await
 }
 
 /// The sure way: a statement for each, in one transaction still, and the count of each.
@@ -69,13 +53,38 @@ async fn one_by_one(
     statements: &Statements,
     batch: &[Request],
 ) -> sqlx::Result<Counts> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let mut counts = Vec::with_capacity(batch.len());
-    for request in batch {
-        counts.push(one(&mut transaction, statements, &request.write).await?);
+    begin(connection).await?;
+    let write_each = async {
+        let mut counts = Vec::with_capacity(batch.len());
+        for request in batch {
+            counts.push(one(&mut *connection, statements, &request.write).await?);
+        }
+        Ok(Some(counts))
+    };
+    let done = write_each.await;
+    end(connection, done).await.map(Option::unwrap_or_default)
+}
+
+/// Begins a transaction. IMMEDIATE: it waits for other processes now, not half-way through. By hand: SQLite ends a
+/// transaction by itself when the disk is full, and a guard that does not know that would begin no other.
+async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    query("BEGIN IMMEDIATE").execute(connection).await.map(drop)
+}
+
+/// Makes a transaction durable where its work is done; otherwise nothing of it was.
+async fn end(
+    connection: &mut SqliteConnection,
+    done: sqlx::Result<Option<Counts>>,
+) -> sqlx::Result<Option<Counts>> {
+    let done = match done {
+        Ok(Some(counts)) => query("COMMIT").execute(&mut *connection).await.map(|_| Some(counts)),
+        undone => undone,
+    };
+    if !matches!(done, Ok(Some(_))) {
+        // That there is no transaction any more is as well.
+        let _ = query("ROLLBACK").execute(connection).await;
     }
-    transaction.commit().await?;
-    Ok(counts)
+    done
 }
 
 async fn one(on: &mut SqliteConnection, statements: &Statements, write: &Write) -> sqlx::Result<Result<u64>> {
@@ -103,6 +112,30 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
+    /// `None` where not every run could be written.
+    async fn write(
+        self,
+        on: &mut SqliteConnection,
+        statements: &Statements,
+        size: usize,
+    ) -> sqlx::Result<Option<Counts>> {
+        let mut written = 0;
+        for chunk in self.creates.chunks(MAX_ROWS) {
+            written += statements.create(on, chunk).await?;
+        }
+        for chunk in self.updates.chunks(MAX_ROWS) {
+            written += statements.update(on, chunk).await?;
+        }
+        if written != (self.creates.len() + self.updates.len()) as u64 {
+            return Ok(None);
+        }
+        let mut counts: Counts = (0..size).map(|_| Ok(1)).collect();
+        for (position, write) in self.others {
+            counts[position] = one(on, statements, write).await?;
+        }
+        Ok(Some(counts))
+    }
+
     fn of(batch: &'a [Request]) -> Self {
         let mut work = Self::default();
         for (position, request) in batch.iter().enumerate() {

@@ -45,6 +45,12 @@ impl Along {
         match filter {
             RunFilter { uid_prefix: Some(prefix), .. } if !prefix.is_empty() => Self::Uid,
             RunFilter { owner: Some(owner), .. } if !owner.is_empty() => Self::Owner,
+            // Few runs are active at a time, however many have a label or a name.
+            RunFilter { states, .. }
+                if !states.is_empty() && !states.iter().any(|state| state.is_terminal()) =>
+            {
+                Self::State
+            }
             RunFilter { labels, .. } if !labels.is_empty() => Self::Label,
             RunFilter { name: Some(_), .. } => Self::Name,
             RunFilter { function: Some(_), .. } => Self::Function,

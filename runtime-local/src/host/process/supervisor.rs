@@ -67,7 +67,11 @@ pub(crate) fn spawn(invocation: &Invocation, state: File, attempt: &Path, proces
         .stderr(Stdio::from(stderr))
         .process_group(0);
     command.spawn().map_err(|error| {
-        if invocation.workdir.is_dir() {
+        if error.kind() == std::io::ErrorKind::ArgumentListTooLong {
+            // Linux: 128 KiB for one, and a part of the stack for all.
+            Error::io("start", &invocation.program, error)
+                .help("its arguments or variables are too long: give large values in a file")
+        } else if invocation.workdir.is_dir() {
             Error::io("start", &invocation.program, error)
         } else {
             Error::io("enter", &invocation.workdir, error).at("spec.workdir")
