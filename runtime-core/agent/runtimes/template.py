@@ -10,7 +10,7 @@ from .values import to_json
 
 
 # Audit events of code that starts processes.
-SPAWNS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn"}
+SPAWNS = {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn"}
 
 
 class Template:
@@ -88,7 +88,7 @@ class Template:
             warn(error["traceback"])
             self.send("failed", error)
             return 1
-        self.spawned = False
+        self.unsaid = None  # the state descriptor of a run that has not said that it started processes
         sys.addaudithook(self.audit)
         self.freeze()
         self.send("ready", {"pid": os.getpid()})
@@ -179,7 +179,7 @@ class Template:
                 sys.modules["numpy.random"].seed()  # `random` does so by itself
             atexit = sys.modules["atexit"]
             atexit._clear()  # what the template registered is the template's
-            self.spawned = False
+            self.unsaid = record
             code = self.run(start, record)
             threading = sys.modules.get("threading")
             if threading is not None and threading.active_count() > 1:
@@ -193,14 +193,19 @@ class Template:
             code = code or 1
         finally:
             flush()
-            if self.spawned:
-                os.write(record, b"spawned 1\n")
             os._exit(code)
 
     def audit(self, event, args):
-        """Notes that processes were started: some may have left the run's process group, and are looked for."""
-        if event in SPAWNS:
-            self.spawned = True
+        """Says that the run starts processes: some may leave its process group, and are looked for.
+
+        It is said at once: a run that becomes another program, or ends by `os._exit`, has no later.
+        """
+        if event in SPAWNS and self.unsaid is not None:
+            record, self.unsaid = self.unsaid, None
+            try:
+                os.write(record, b"spawned 1\n")
+            except OSError:
+                pass  # the code has closed what it does not know
 
     def enter(self, start, pid):
         """The run's environment and folder. Only what differs is set: each page that is touched is copied."""
@@ -233,14 +238,13 @@ class Template:
             os.dup2(fd, number)
             os.close(fd)
         code = 1
-        self.spawned = False
+        self.unsaid = record
         try:
             self.enter(start, pid)
             code = self.run(start, record)
         except BaseException as exc:
             warn(describe_error(exc)["traceback"])
-        if self.spawned:
-            os.write(record, b"spawned 1\n")
+        self.unsaid = None
         flush()
         sys.stdout, sys.stderr = streams
         flush()

@@ -235,6 +235,37 @@ async fn what_a_handler_forks_ends_with_it() {
     soon("what was forked must end", gone).await.unwrap();
 }
 
+/// Also what left its process group, however it was started, and where the handler had no time to say so.
+#[tokio::test]
+async fn what_a_handler_starts_ends_with_it() {
+    const POPEN: &str = "subprocess.Popen(['sleep', '600'], start_new_session=True, close_fds=False)";
+    for (start, code) in [
+        (POPEN.to_owned(), 0),
+        (format!("{POPEN}; os._exit(5)"), 5),
+        ("os.system('setsid -f sleep 600')".to_owned(), 0),
+        ("os.execv('/bin/sh', ['sh', '-c', 'setsid -f sleep 600; exit 6'])".to_owned(), 6),
+    ] {
+        for function in [handler, |text: &str, name: &str| reuse(handler(text, name))] {
+            let machine = Machine::new();
+            let gone = held(machine.path("held"));
+            let text = format!(
+                "import os, subprocess\n\
+                 def start(context):\n    fd = os.open('held', os.O_WRONLY)\n    \
+                 os.set_inheritable(fd, True)\n    {start}\n    os.close(fd)\n"
+            );
+            let function = function(&text, "start");
+            let reused = !function.spec.extra.is_empty();
+            let outcome = machine.run(&function).await;
+            // A worker that ends is nobody's to wait for: its run is lost.
+            let expected = if reused && code != 0 { None } else { Some(code) };
+            assert_eq!(outcome.verdict.exit_code, expected, "{start}: {outcome:?}");
+            soon(&format!("what was started must end: {start}, reused: {reused}, {outcome:?}"), gone)
+                .await
+                .unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_dropped_target_ends_its_handlers() {
     let code = "import time\ndef hold(context):\n    file = open('held', 'w')\n    print('up', flush=True)\n    time.sleep(600)\n";

@@ -1,5 +1,7 @@
 //! Processes that left their run's process group: found by the uid in their environment, and killed.
 
+use std::time::Duration;
+
 use runtime_core::run::RunKey;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -9,35 +11,64 @@ pub(crate) const MARK: &str = "RUNTIMES_RUN";
 /// What starts others faster than it is killed is given up after so many rounds.
 const ROUNDS: u32 = 20;
 
+/// How long a process may take to become another program; one that has no environment at all stays as it is.
+const EXEC: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Kills what still carries the run's mark, and what that started meanwhile. Only Linux tells other processes'
 /// environments; elsewhere this finds nothing. With `after`, only processes of later ids are looked at: those of a run
 /// that began with that one, as long as ids were not used up and begun anew.
 pub(crate) fn kill(key: &RunKey, after: Option<u32>) {
     let after = after.filter(|after| last_pid().is_some_and(|last| last >= *after)).unwrap_or(0);
+    let mut patience = EXEC;
     for _ in 0..ROUNDS {
-        if !kill_found(key, after) {
-            return;
+        match kill_found(key, after) {
+            Found::Killed => {}
+            Found::Unclear if !patience.is_zero() => {
+                std::thread::sleep(PAUSE);
+                patience = patience.saturating_sub(PAUSE);
+            }
+            Found::Unclear | Found::Nothing => return,
         }
     }
     tracing::warn!(%key, "processes of the run start others as fast as they are killed");
 }
 
-/// Whether there were any.
-fn kill_found(key: &RunKey, after: u32) -> bool {
+/// What one look at all processes found.
+#[derive(Clone, Copy, PartialEq)]
+enum Found {
+    Nothing,
+    /// A process that is just becoming another program: for a moment it has no environment to be known by.
+    Unclear,
+    Killed,
+}
+
+fn kill_found(key: &RunKey, after: u32) -> Found {
     let mark = format!("{MARK}={key}").into_bytes();
     let own = std::process::id();
-    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
-    let mut found = false;
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Found::Nothing };
+    let mut found = Found::Nothing;
     for entry in processes.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        if pid < after || pid == own || !carries(&entry.path().join("environ"), &mark) {
+        if pid < after || pid == own {
             continue;
+        }
+        match std::fs::read(entry.path().join("environ")) {
+            Ok(content) if content.split(|byte| *byte == 0).any(|variable| variable == mark) => {}
+            // A zombie and a thread of the kernel have no program either.
+            Ok(content) if content.is_empty() && entry.path().join("exe").read_link().is_ok() => {
+                found = if found == Found::Nothing { Found::Unclear } else { found };
+                continue;
+            }
+            _ => continue,
         }
         if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
             tracing::debug!(%key, ?pid, "killing a process that left its run");
-            found |= kill_process(pid, Signal::KILL).is_ok();
+            if kill_process(pid, Signal::KILL).is_ok() {
+                found = Found::Killed;
+            }
         }
     }
     found
@@ -71,9 +102,4 @@ impl Drop for Strays {
 /// The process id that was given last.
 fn last_pid() -> Option<u32> {
     std::fs::read_to_string("/proc/loadavg").ok()?.trim_end().rsplit(' ').next()?.parse().ok()
-}
-
-fn carries(environ: &std::path::Path, mark: &[u8]) -> bool {
-    std::fs::read(environ)
-        .is_ok_and(|content| content.split(|byte| *byte == 0).any(|variable| variable == mark))
 }
