@@ -45,15 +45,29 @@ fn main() -> Outcome {
     runtime.block_on(async {
         let orchestrator = Orchestrator::open(&home).await?;
         println!("{:<34} {:>12} {:>12} {:>8}", "", "ours", "floor", "ratio");
-        local(&orchestrator, &home, &python).await?;
-        forks(&orchestrator, &home, &python).await?;
-        reuse(&orchestrator, &home, &python).await?;
-        rust(&orchestrator, &home).await?;
+        if wanted("local") {
+            local(&orchestrator, &home, &python).await?;
+        }
+        if wanted("fork") {
+            forks(&orchestrator, &home, &python).await?;
+        }
+        if wanted("reuse") {
+            reuse(&orchestrator, &home, &python).await?;
+        }
+        if wanted("rust") {
+            rust(&orchestrator, &home).await?;
+        }
         orchestrator.close().await?;
         Outcome::Ok(())
     })?;
     std::fs::remove_dir_all(&home)?;
     Ok(())
+}
+
+/// Whether this part was asked for: `cargo bench --bench runs -- reuse`; without a name, all are.
+fn wanted(part: &str) -> bool {
+    let mut names = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
+    names.peek().is_none() || names.any(|name| name == part)
 }
 
 fn tempfile_in_target() -> Outcome<PathBuf> {

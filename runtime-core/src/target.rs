@@ -71,6 +71,14 @@ pub trait Target: Send + Sync {
     /// When something could not be removed; calling again may help.
     async fn release(&self, key: &RunKey) -> Result<()>;
 
+    /// The runs of which the target still keeps something; those that have ended can be released.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    async fn leftovers(&self) -> Result<Vec<RunKey>> {
+        Ok(Vec::new())
+    }
+
     /// Stops everything that was started by this instance and may not outlive it; called once, at the end.
     async fn close(&self) {}
 }

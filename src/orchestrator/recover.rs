@@ -31,16 +31,13 @@ impl Inner {
         if dead.is_empty() {
             return Ok(());
         }
-        let runs = self.home.join("runs");
-        let entries = std::fs::read_dir(&runs).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.path().join("0").is_dir()) {
-            let Some(key) = entry.file_name().to_str().map(key_of) else { continue };
-            // One without a record may be in another store.
-            let Some(record) = self.store.get_run(&key).await? else { continue };
-            if record.run.state().is_terminal()
-                && let Some(target) = self.targets.get(record.target.as_str())
-            {
-                target.release(&key).await?;
+        for (name, target) in &self.targets {
+            for key in target.leftovers().await? {
+                // One without a record may be in another store.
+                let Some(record) = self.store.get_run(&key).await? else { continue };
+                if record.run.state().is_terminal() && record.target == *name {
+                    target.release(&key).await?;
+                }
             }
         }
         for path in dead {
@@ -137,25 +134,5 @@ impl Inner {
         reduce::reduce(&mut record.run, &verdict, now, now);
         record.owner = String::new();
         self.store.update_run(&record).await.map(drop)
-    }
-}
-
-/// The run to which a folder in `runs` belongs.
-fn key_of(name: &str) -> RunKey {
-    match name.split_once('-').and_then(|(uid, iteration)| Some((uid, iteration.parse().ok()?))) {
-        Some((uid, iteration)) => RunKey { uid: uid.to_owned(), iteration },
-        None => RunKey::new(name),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_names_its_run() {
-        for key in [RunKey::new("ab12"), RunKey { uid: "ab12".to_owned(), iteration: 7 }] {
-            assert_eq!(key_of(&key.to_string()), key);
-        }
     }
 }

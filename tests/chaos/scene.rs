@@ -72,8 +72,8 @@ impl Scene {
 
     /// The leader of the process group of the one run.
     pub(crate) fn supervisor(&self) -> i32 {
-        let run = fs::read_dir(self.home().join("runs")).unwrap().next().unwrap().unwrap().path();
-        let state = fs::read_to_string(run.join("0/main.state")).unwrap();
+        let attempt = fs::read_dir(self.home().join("active")).unwrap().next().unwrap().unwrap().path();
+        let state = fs::read_to_string(attempt.join("main.state")).unwrap();
         state.lines().find_map(|line| line.strip_prefix("pid ")).unwrap().parse().unwrap()
     }
 
@@ -154,7 +154,8 @@ impl Scene {
             let relative = entry.strip_prefix(self.home()).unwrap().display().to_string();
             let kept = match relative.split('/').collect::<Vec<_>>()[..] {
                 ["runs", _, "log"] => true,
-                ["runs" | "owners", ..] => false,
+                ["active"] => true,
+                ["runs" | "owners" | "active", ..] => false,
                 [.., name] => !name.starts_with('.') || relative.starts_with("envs"),
                 [] => true,
             };
@@ -212,6 +213,8 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
             found.extend(below);
         }
     }
-    found.retain(|path| !matches!(path.file_name().and_then(|name| name.to_str()), Some("owners" | "runs")));
+    found.retain(|path| {
+        !matches!(path.file_name().and_then(|name| name.to_str()), Some("owners" | "runs" | "active"))
+    });
     found
 }

@@ -69,7 +69,7 @@ impl Drive {
         };
         if let Some(key) = strays.take() {
             match self.may_have_strays(plan, &seen, begin) {
-                Look::Nowhere => {}
+                Look::Nowhere => self.shared.folders.is_clean(&key),
                 // A look at a few processes is quicker than another thread.
                 Look::After(pid) => strays::kill(&key, Some(pid)),
                 Look::Everywhere => {
@@ -110,8 +110,8 @@ impl Drive {
         let Some(environment) = self.environment(plan).await? else {
             return Ok(self.observe(stopped()));
         };
-        let attempt = self.shared.layout.attempt(&self.job.key, self.job.attempt);
-        std::fs::create_dir_all(&attempt).map_err(|error| Error::io("create", &attempt, error))?;
+        let attempt = self.attempt_folder();
+        self.shared.folders.make(&attempt)?;
         let ports = self.ports(plan, &attempt)?;
         let has_packages = plan.python.as_ref().is_some_and(|python| !python.requirements.is_empty());
         let shared = Arc::clone(&self.shared);
@@ -230,7 +230,7 @@ impl Drive {
     }
 
     pub(crate) fn attempt_folder(&self) -> PathBuf {
-        self.shared.layout.attempt(&self.job.key, self.job.attempt)
+        self.shared.folders.attempt(&self.job.key, self.job.attempt)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use runtime_core::{Error, Result, agent::FILES, run::RunKey};
+use runtime_core::{Error, Result, agent::FILES};
 use rustix::{
     io::Errno,
     process::{Pid, test_kill_process},
@@ -26,16 +26,6 @@ impl Layout {
 
     pub(crate) fn home(&self) -> &Path {
         &self.home
-    }
-
-    /// What the target keeps for one attempt of a run.
-    pub(crate) fn attempt(&self, key: &RunKey, attempt: u32) -> PathBuf {
-        self.run(key).join(attempt.to_string())
-    }
-
-    /// The folder of a run; the target keeps a folder for each attempt in it.
-    pub(crate) fn run(&self, key: &RunKey) -> PathBuf {
-        self.home.join("runs").join(key.to_string())
     }
 
     /// The folder of the agent, written on first use; its bytecode is cached beside it.

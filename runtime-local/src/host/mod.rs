@@ -3,6 +3,7 @@
 mod call;
 mod drive;
 pub mod environment;
+mod folders;
 mod group;
 mod layout;
 mod ports;
@@ -31,6 +32,7 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 use drive::{Control, Drive};
 use environment::{Environments, Interpreter};
+use folders::Folders;
 use layout::Layout;
 pub use secrets::SecretFolder;
 use warm::Templates;
@@ -46,6 +48,7 @@ pub struct HostTarget {
 /// What all runs on this machine share.
 pub(crate) struct Shared {
     layout: Layout,
+    folders: Folders,
     environments: Environments,
     secrets: Box<dyn SecretSource>,
     templates: Templates,
@@ -70,6 +73,7 @@ impl HostTarget {
         let home = home.into();
         let shared = Shared {
             environments: Environments::new(&home),
+            folders: Folders::new(&home),
             layout: Layout::new(home),
             secrets,
             templates: Templates::default(),
@@ -166,31 +170,16 @@ impl Target for HostTarget {
     }
 
     async fn release(&self, key: &RunKey) -> Result<()> {
-        let folder = self.shared.layout.run(key);
-        let attempts = match std::fs::read_dir(&folder) {
-            Ok(attempts) => attempts,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("read", &folder, error)),
-        };
-        for entry in attempts {
-            let path = entry.map_err(|error| Error::io("read", &folder, error))?.path();
-            let attempt = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
-            if attempt.is_none() {
-                continue;
-            }
-            match std::fs::remove_dir_all(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("remove", &path, error)),
-            }
-        }
-        // Gone with its last content; the log may be in it.
-        let _ = std::fs::remove_dir(&folder);
-        Ok(())
+        self.shared.folders.release(key)
+    }
+
+    async fn leftovers(&self) -> Result<Vec<RunKey>> {
+        Ok(self.shared.folders.runs())
     }
 
     async fn close(&self) {
         self.shared.templates.clear();
+        self.shared.folders.clear();
     }
 }
 
