@@ -111,9 +111,9 @@ impl Inner {
         target: Arc<dyn Target>,
         log: LogWriter,
         job: Job,
-        started: Timestamp,
     ) -> channel::Receiver<Live> {
         let run = Arc::new(record.run.clone());
+        let started = run.status.start_time.unwrap_or_else(Timestamp::now);
         let first = Live { run, progress: None, log_length: log.length, settled: false, over: None };
         let (live, receiver) = channel::channel(first);
         let (aborts, requests) = mpsc::channel(4);

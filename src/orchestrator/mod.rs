@@ -18,7 +18,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 pub use builder::Builder;
 use futures_util::stream::BoxStream;
 use inner::Inner;
-use jiff::Timestamp;
 use log::LogWriter;
 pub use request::Request;
 use runtime_core::{
@@ -84,7 +83,7 @@ impl Orchestrator {
         let key = prepared.record.run.key();
         let log = LogWriter::new(self.inner.log_path(&key));
         let submit::Prepared { record, runtime, target, job, .. } = prepared;
-        let live = self.inner.follow(record, runtime, target, log, job, Timestamp::now());
+        let live = self.inner.follow(record, runtime, target, log, job);
         Ok(Handle::here(key.clone(), self.inner.log_path(&key), live))
     }
 

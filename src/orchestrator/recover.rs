@@ -102,8 +102,7 @@ impl Inner {
         let mut job = self.job(&record.run, plan, record.attempt, true);
         job.resumed = true;
         let log = LogWriter::resume(self.log_path(&record.run.key()))?;
-        let started = record.run.status.start_time.unwrap_or_else(Timestamp::now);
-        self.follow(record.clone(), runtime, target, log, job, started);
+        self.follow(record.clone(), runtime, target, log, job);
         Ok(())
     }
 

@@ -114,10 +114,10 @@ async fn a_store_that_fails_for_a_while_loses_nothing() {
     let scene = Scene::new();
     let store = Arc::new(Faulty::default());
     let orchestrator = open(&scene, &store).await;
-    let mut handle =
-        orchestrator.submit(shell(scene.path(), "echo ready; read x <go; echo $x; exit 5")).await.unwrap();
     let fifo = scene.path().join("go");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut handle =
+        orchestrator.submit(shell(scene.path(), "echo ready; read x <go; echo $x; exit 5")).await.unwrap();
     until_line(&mut handle, "ready").await;
     store.broken.store(true, Ordering::Release);
     assert_eq!(

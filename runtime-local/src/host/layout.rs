@@ -8,6 +8,10 @@ use std::{
 };
 
 use runtime_core::{Error, Result, agent::FILES};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
 
 /// The home folder, as the target uses it.
 #[derive(Clone, Debug)]
@@ -45,6 +49,7 @@ impl Layout {
                 return Err(Error::io("create", &folder, error));
             }
         }
+        remove_leftovers(&self.home.join("agent"));
         Ok(folder)
     }
 
@@ -68,7 +73,26 @@ fn write_once(path: &Path, content: &[u8]) -> Result<()> {
     if fs::metadata(path).is_ok_and(|meta| meta.len() == content.len() as u64) {
         return Ok(());
     }
-    write_atomically(path, content)
+    write_atomically(path, content)?;
+    if let Some(folder) = path.parent() {
+        remove_leftovers(folder);
+    }
+    Ok(())
+}
+
+/// Removes what processes that are gone had begun to write: its name begins with `.PID.`.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix('.')?.split_once('.')?.0.parse().ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw)
+            && test_kill_process(pid) == Err(Errno::SRCH)
+        {
+            // A file or a folder: whichever it is goes, and what cannot go does no harm.
+            let _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path()));
+        }
+    }
 }
 
 /// Writes a file whole or not at all, creating its folder.
