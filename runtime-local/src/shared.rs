@@ -1,6 +1,11 @@
 //! What both kinds of this crate need to describe a run on this machine.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use runtime_core::{
     Error, Function, Result, Run,
@@ -75,8 +80,23 @@ pub(crate) fn pythonpath(function: &Function) -> Vec<String> {
 
 /// Checks that the handler is in the code and takes what the run gives it.
 pub(crate) fn check_python(code: &SourceCode, handler: Option<&str>, run: &Run) -> Result<()> {
-    let module = Module::parse(&code.name, &code.text)?;
+    let module = parsed(code)?;
     handler.map_or(Ok(()), |handler| module.check_call(handler, &run.spec.parameters, &run.spec.inputs))
+}
+
+/// The code's module; what was read last is not read again.
+fn parsed(code: &SourceCode) -> Result<Arc<Module>> {
+    const KEPT: usize = 16;
+    static LAST: Mutex<VecDeque<(SourceCode, Arc<Module>)>> = Mutex::new(VecDeque::new());
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, module)) = last().iter().find(|(known, _)| known == code) {
+        return Ok(Arc::clone(module));
+    }
+    let module = Arc::new(Module::parse(&code.name, &code.text)?);
+    let mut last = last();
+    last.truncate(KEPT - 1);
+    last.push_front((code.clone(), Arc::clone(&module)));
+    Ok(module)
 }
 
 /// Fills `{name}` in an argument with the run's parameter of that name; `{{name}}` stays `{name}`, and braces around

@@ -1,32 +1,49 @@
 //! The environment of a run's code, with MLRun's names, so that code which uses MLRun finds itself at home.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
-use super::Run;
+use serde::Serialize;
+
+use super::{Run, RunMetadata, RunSpec, RunState};
 use crate::{
     Function,
     plan::{EnvValue, EnvVar},
 };
 
-/// The run as `MLRUN_EXEC_CONFIG` carries it: `spec`, `metadata` and the state.
-pub fn exec_config(run: &Run, output_path: &str) -> Value {
-    let mut spec = serde_json::to_value(&run.spec).unwrap_or_default();
-    if let Some(spec) = spec.as_object_mut()
-        && !output_path.is_empty()
-    {
-        spec.insert("output_path".to_owned(), Value::from(output_path));
+/// The run as `MLRUN_EXEC_CONFIG` carries it: `spec`, `metadata` and the state, as JSON.
+pub fn exec_config(run: &Run, output_path: &str) -> String {
+    let mut spec = run.spec.clone();
+    if !output_path.is_empty() {
+        spec.output_path = output_path.to_owned();
     }
-    let mut metadata = Map::new();
-    for (key, value) in [
-        ("project", Value::from(run.metadata.project.as_str())),
-        ("name", Value::from(run.metadata.name.as_str())),
-        ("uid", Value::from(run.metadata.uid.as_str())),
-        ("labels", serde_json::to_value(&run.metadata.labels).unwrap_or_default()),
-        ("iteration", Value::from(run.metadata.iteration)),
-    ] {
-        metadata.insert(key.to_owned(), value);
-    }
-    json!({ "spec": spec, "metadata": metadata, "status": { "state": "running" } })
+    let RunMetadata { uid, name, project, iteration, labels, .. } = &run.metadata;
+    let config = ExecConfig {
+        spec,
+        metadata: ExecMetadata { project, name, uid, labels, iteration: *iteration },
+        status: ExecStatus { state: RunState::Running },
+    };
+    serde_json::to_string(&config).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct ExecConfig<'a> {
+    spec: RunSpec,
+    metadata: ExecMetadata<'a>,
+    status: ExecStatus,
+}
+
+#[derive(Serialize)]
+struct ExecMetadata<'a> {
+    project: &'a str,
+    name: &'a str,
+    uid: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    iteration: u32,
+}
+
+#[derive(Serialize)]
+struct ExecStatus {
+    state: RunState,
 }
 
 /// The variables that every kind gives to a run's code: the project and the function's own, in that order.

@@ -1,5 +1,6 @@
 //! The target "this machine": plans become processes, packages become virtual environments, output becomes a log.
 
+mod agent;
 mod call;
 mod drive;
 pub mod environment;

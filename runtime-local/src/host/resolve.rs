@@ -13,11 +13,12 @@ use runtime_core::{
     plan::{Code, EnvValue, EnvVar, HostPlan, Process, Work},
     run::exec_config,
     secret::SecretSource,
-    serde_json::{self, Value, json},
+    serde_json,
     target::Job,
 };
 
 use super::{
+    agent::{self, Load, Spec},
     layout::{Layout, write_atomically},
     process::{strays::MARK, supervisor::Invocation},
 };
@@ -57,7 +58,7 @@ impl Resolver<'_> {
                 runnable(path, args.collect())
             }
             Work::Python { .. } => {
-                let spec = self.spec(process)?;
+                let spec = self.spec(process, self.load(process)?, Some(self.report_file(process)));
                 let file = self.spec_file(process);
                 let text = serde_json::to_vec(&spec)
                     .map_err(|error| Error::internal("a run cannot be written").source(error))?;
@@ -84,31 +85,41 @@ impl Resolver<'_> {
         })
     }
 
-    /// What the agent is told: the run, and where its code is.
-    pub(crate) fn spec(&self, process: &Process) -> Result<Value> {
+    /// What the agent is told of the code.
+    pub(crate) fn load<'a>(&'a self, process: &'a Process) -> Result<Load<'a>> {
         let Work::Python { code, handler, args, pythonpath, .. } = &process.work else {
             return Err(Error::internal("only Python has an agent"));
         };
         let code = match code {
-            Code::Module(module) => json!({ "module": module }),
+            Code::Module(module) => agent::Place::Module { module },
             code => {
                 let (path, name) = self.code_file(code)?;
-                json!({ "path": path, "name": name })
+                agent::Place::File { path, name }
             }
         };
-        let pythonpath: Vec<PathBuf> =
-            pythonpath.iter().map(|folder| self.job.base_dir.join(folder)).collect();
-        Ok(json!({
-            "run": &*self.job.run,
-            "code": code,
-            "handler": handler,
-            "args": args.iter().map(|arg| HostPlan::fill_ports(arg, self.ports)).collect::<Vec<_>>(),
-            "pythonpath": pythonpath,
-            "report": self.report_file(process),
-            "artifact_path": self.job.artifact_path,
-            "base_dir": self.job.base_dir,
-            "meta_tmpfile": self.meta_file(process),
-        }))
+        Ok(Load {
+            code,
+            handler: handler.as_deref(),
+            args: args.iter().map(|arg| HostPlan::fill_ports(arg, self.ports)).collect(),
+            pythonpath: pythonpath.iter().map(|folder| self.job.base_dir.join(folder)).collect(),
+            base_dir: &self.job.base_dir,
+        })
+    }
+
+    /// What the agent is told of the run.
+    pub(crate) fn spec<'a>(
+        &'a self,
+        process: &'a Process,
+        load: Load<'a>,
+        report: Option<PathBuf>,
+    ) -> Spec<'a> {
+        Spec {
+            load,
+            run: &self.job.run,
+            report,
+            artifact_path: &self.job.artifact_path,
+            meta_tmpfile: self.meta_file(process),
+        }
     }
 
     /// Where the code's report is written.
@@ -165,7 +176,7 @@ impl Resolver<'_> {
         let mut env = BTreeMap::from([(MARK.to_owned(), self.job.key.to_string())]);
         env.insert("RUNTIMES_RUN_FILE".to_owned(), self.spec_file(process).display().to_string());
         env.insert("MLRUN_META_TMPFILE".to_owned(), self.meta_file(process).display().to_string());
-        let config = exec_config(&self.job.run, &self.job.artifact_path).to_string();
+        let config = exec_config(&self.job.run, &self.job.artifact_path);
         if config.len() <= LONGEST_VARIABLE {
             env.insert("MLRUN_EXEC_CONFIG".to_owned(), config);
         }

@@ -8,6 +8,7 @@ use std::{
 
 use runtime_core::serde_json::{self, Value};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -19,7 +20,7 @@ const LARGEST: u32 = 16 * 1024 * 1024;
 /// Sends a frame, with these open files.
 pub(super) async fn send(
     socket: &mut OwnedWriteHalf,
-    frame: &Value,
+    frame: &impl Serialize,
     files: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let body = serde_json::to_vec(frame)?;

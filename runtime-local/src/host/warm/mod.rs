@@ -9,7 +9,7 @@ use runtime_core::{
     Error, ErrorKind, Result,
     plan::{HostPlan, Isolation, Process, Work},
     run::{CodeError, Report},
-    serde_json::{self, json},
+    serde_json,
     target::{Exit, Part, Phase},
 };
 use rustix::process::Signal;
@@ -21,6 +21,7 @@ use tokio::{
 pub(crate) use template::Templates;
 
 use super::{
+    agent::Frame,
     drive::{Control, Drive, Stop, main_part},
     layout::write_atomically,
     process::{
@@ -153,16 +154,14 @@ impl Warm<'_> {
             return Ok(Begun::Died(died()));
         }
         let id = self.drive.job.key.to_string();
-        let mut run = resolver.spec(process)?;
-        // Reported in the state file: to make another file would cost more than a small run.
-        run["report"] = serde_json::Value::Null;
-        let start = json!({ "start": {
-            "id": id,
-            "run": run,
-            "mode": if reuse { "reuse" } else { "fork" },
-            "env": resolver.run_env(process),
-            "workdir": resolver.workdir(process),
-        }});
+        let start = Frame::Start {
+            id: &id,
+            // Reported in the state file: to make another file would cost more than a small run.
+            run: resolver.spec(process, resolver.load(process)?, None),
+            mode: if reuse { "reuse" } else { "fork" },
+            env: resolver.run_env(process),
+            workdir: resolver.workdir(process),
+        };
         match template.start(&id, &start, &[state.as_fd(), stdout.as_fd(), stderr.as_fd()]).await {
             Ok(exited) => Ok(Begun::Started(Started { template, exited, turn })),
             Err(error) => Ok(Begun::Died(died().source(error))),

@@ -18,7 +18,7 @@ use runtime_core::{
     Error, ErrorKind, Result,
     plan::Process,
     run::CodeError,
-    serde_json::{Value, json},
+    serde_json::{self, Value},
 };
 use tokio::{
     net::{
@@ -31,7 +31,7 @@ use tokio::{
 
 use super::frame;
 use crate::host::{
-    layout::digest,
+    agent::{Frame, Load, Place},
     process::{
         state_file::Ended,
         supervisor::{KillOnDrop, signal_group},
@@ -65,14 +65,11 @@ impl Templates {
         output: (&File, &File),
     ) -> Result<Arc<Template>, NotLoaded> {
         let invocation = resolver.template(process)?;
-        let mut load = resolver.spec(process)?;
-        if let Some(load) = load.as_object_mut() {
-            load.retain(|key, _| {
-                !matches!(key.as_str(), "run" | "report" | "meta_tmpfile" | "artifact_path")
-            });
-        }
-        // Secrets are in the environment: the key is a digest, so it holds none.
-        let key = digest(format!("{reuse} {load} {} {invocation:?}", version(&load)).as_bytes());
+        let load = resolver.load(process)?;
+        let text = serde_json::to_string(&load)
+            .map_err(|error| Error::internal("code cannot be described").source(error))?;
+        // It holds what secrets the environment has, as the process does; it is never shown.
+        let key = format!("{reuse} {text} {} {:?} {:?}", version(&load), invocation.workdir, invocation.env);
         loop {
             let cell = self.cell(&key);
             let template = cell
@@ -145,7 +142,7 @@ pub(crate) struct Template {
 impl Template {
     async fn load(
         invocation: &crate::host::process::supervisor::Invocation,
-        load: &Value,
+        load: &Load<'_>,
         output: (&File, &File),
     ) -> Result<Self, NotLoaded> {
         let broken =
@@ -166,7 +163,7 @@ impl Template {
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
         let mut guard = KillOnDrop::new(Some(leader));
         let (mut reader, mut writer) = ours.into_split();
-        frame::send(&mut writer, &json!({ "load": load }), &[]).await.map_err(broken)?;
+        frame::send(&mut writer, &Frame::Load(load), &[]).await.map_err(broken)?;
         match frame::receive(&mut reader).await.map_err(broken)? {
             Some(answer) if answer.get("ready").is_some() => {}
             Some(answer) => return Err(NotLoaded::Raised(raised(&answer))),
@@ -195,7 +192,7 @@ impl Template {
     pub(crate) async fn start(
         &self,
         id: &str,
-        start: &Value,
+        start: &Frame<'_>,
         files: &[BorrowedFd<'_>],
     ) -> Result<oneshot::Receiver<Ended>> {
         let (sender, receiver) = oneshot::channel();
@@ -257,9 +254,9 @@ async fn listen(mut reader: OwnedReadHalf, mut child: Child, waiting: Waiting, d
 }
 
 /// What tells whether a file was changed since it was loaded.
-fn version(load: &Value) -> String {
-    let path = load.pointer("/code/path").and_then(Value::as_str);
-    let meta = path.and_then(|path| std::fs::metadata(path).ok());
+fn version(load: &Load<'_>) -> String {
+    let Place::File { path, .. } = &load.code else { return String::new() };
+    let meta = std::fs::metadata(path).ok();
     meta.map(|meta| format!("{:?} {} {}", meta.modified().ok(), meta.len(), meta.ino())).unwrap_or_default()
 }
 

@@ -1,0 +1,51 @@
+//! What the agent is told, as it reads it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use runtime_core::Run;
+use serde::Serialize;
+
+/// Where code is, and what of it is called: the same for all runs of a function.
+#[derive(Serialize)]
+pub(crate) struct Load<'a> {
+    pub(crate) code: Place<'a>,
+    pub(crate) handler: Option<&'a str>,
+    pub(crate) args: Vec<String>,
+    pub(crate) pythonpath: Vec<PathBuf>,
+    pub(crate) base_dir: &'a Path,
+}
+
+/// Where code is.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Place<'a> {
+    /// In a module.
+    Module { module: &'a str },
+    /// In a file, and what that is called in tracebacks.
+    File { path: PathBuf, name: PathBuf },
+}
+
+/// One run of it.
+#[derive(Serialize)]
+pub(crate) struct Spec<'a> {
+    #[serde(flatten)]
+    pub(crate) load: Load<'a>,
+    pub(crate) run: &'a Run,
+    /// Where the report goes; `None`: into the state file.
+    pub(crate) report: Option<PathBuf>,
+    pub(crate) artifact_path: &'a str,
+    pub(crate) meta_tmpfile: PathBuf,
+}
+
+/// A frame to a template.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Frame<'a> {
+    /// Load this code.
+    Load(&'a Load<'a>),
+    /// Start a run of it.
+    Start { id: &'a str, run: Spec<'a>, mode: &'static str, env: BTreeMap<String, String>, workdir: PathBuf },
+}
