@@ -27,7 +27,10 @@ use runtimes::{
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// Runs in flight at once, where a rate is measured.
-const PARALLEL: usize = 32;
+const PARALLEL: usize = 64;
+
+/// Forked handlers in flight at once: each closes what its siblings hold.
+const FORKS: usize = 6;
 
 fn nothing(_: &Context, (): ()) -> Result<(), String> {
     Ok(())
@@ -112,10 +115,10 @@ async fn forks(orchestrator: &Orchestrator, home: &Path, python: &Path) -> Outco
         Ok(String::from_utf8(output.stdout)?.trim().parse()?)
     };
     let function = python_handler(home, false)?;
-    rate(orchestrator, &function, 64).await?;
+    rate(orchestrator, &function, 64, FORKS).await?;
     let mut pairs = Vec::new();
     for _ in 0..5 {
-        pairs.push((rate(orchestrator, &function, 1000).await?, floor()?));
+        pairs.push((rate(orchestrator, &function, 1000, FORKS).await?, floor()?));
     }
     print_rates("forked handlers / bare forks", &pairs, "at least 0.70x");
     Ok(())
@@ -146,10 +149,10 @@ async fn reuse(orchestrator: &Orchestrator, home: &Path, python: &Path) -> Outco
         Ok(rate)
     };
     let function = python_handler(home, true)?;
-    rate(orchestrator, &function, 64).await?;
+    rate(orchestrator, &function, 64, PARALLEL).await?;
     let mut pairs = Vec::new();
     for _ in 0..5 {
-        pairs.push((rate(orchestrator, &function, 4000).await?, floor()?));
+        pairs.push((rate(orchestrator, &function, 4000, PARALLEL).await?, floor()?));
     }
     print_rates("reused handlers / round trips", &pairs, "at least 2,000/s");
     Ok(())
@@ -158,11 +161,11 @@ async fn reuse(orchestrator: &Orchestrator, home: &Path, python: &Path) -> Outco
 async fn rust(orchestrator: &Orchestrator, home: &Path) -> Outcome {
     let mut function = Function::new("handler", "nothing");
     function.spec.default_handler = "nothing".to_owned();
-    rate(orchestrator, &function, 64).await?;
+    rate(orchestrator, &function, 64, PARALLEL).await?;
     let store = Arc::new(SqliteStore::open(&home.join("floor.db")).await?);
     let mut pairs = Vec::new();
     for _ in 0..5 {
-        pairs.push((rate(orchestrator, &function, 10_000).await?, writes(&store, 10_000).await?));
+        pairs.push((rate(orchestrator, &function, 10_000, PARALLEL).await?, writes(&store, 10_000).await?));
     }
     print_rates("Rust handlers / SQLite writes", &pairs, "at least 5,000/s");
     Ok(())
@@ -198,14 +201,19 @@ async fn writes(store: &Arc<SqliteStore>, count: usize) -> Outcome<f64> {
 }
 
 /// Runs a second, each recorded durably.
-async fn rate(orchestrator: &Orchestrator, function: &Function, count: usize) -> Outcome<f64> {
+async fn rate(
+    orchestrator: &Orchestrator,
+    function: &Function,
+    count: usize,
+    parallel: usize,
+) -> Outcome<f64> {
     let begin = Instant::now();
     let mut tasks = stream::iter(0..count)
         .map(|_| {
             let (orchestrator, request) = (orchestrator.clone(), Request::new(function.clone()));
             tokio::spawn(async move { orchestrator.run(request).await })
         })
-        .buffer_unordered(PARALLEL);
+        .buffer_unordered(parallel);
     while let Some(run) = tasks.next().await {
         completed(&run??)?;
     }

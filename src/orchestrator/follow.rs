@@ -69,20 +69,20 @@ impl Follow {
     pub(super) async fn run(mut self, job: Job) {
         let key = job.key.clone();
         let outcome = self.follow(job).await;
-        if outcome.is_ok()
-            && let Err(error) = self.target.release(&key).await
-        {
-            tracing::warn!(%key, %error, "what an ended run left could not be removed");
-        }
-        self.inner.reserve.restore();
         if let Err(error) = &outcome {
             tracing::error!(%key, %error, "a run is not followed any more");
         }
+        let recorded = outcome.is_ok();
         let over = outcome.map_err(|error| error.to_string());
         self.live.send_modify(|live| {
             live.over = Some(over);
             live.settled = true;
         });
+        // Whoever waits for the run need not wait for what it leaves.
+        if recorded && let Err(error) = self.target.release(&key).await {
+            tracing::warn!(%key, %error, "what an ended run left could not be removed");
+        }
+        self.inner.reserve.restore();
         self.inner.forget(&key);
     }
 

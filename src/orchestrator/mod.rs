@@ -311,7 +311,8 @@ impl Orchestrator {
             let _ = aborts.send(CLOSING_GRACE).await;
         }
         for (_, mut live) in attached {
-            let _ = live.wait_for(|live| live.over.is_some()).await;
+            // Its follower goes when what the run left is gone too.
+            while live.changed().await.is_ok() {}
         }
         for target in self.inner.targets.values() {
             target.close().await;

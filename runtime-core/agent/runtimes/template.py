@@ -13,6 +13,24 @@ from .values import to_json
 SPAWNS = {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn"}
 
 
+class Forked(dict):
+    """The start of a forked run, as yet unread: the child reads it, for each object that the template makes costs it
+    a copied page at the next fork."""
+
+    HEAD = '{"start":{"id":"'
+    MODE = '","mode":"fork",'
+
+    @classmethod
+    def of(cls, text):
+        end = text.find('"', len(cls.HEAD))
+        if not text.startswith(cls.HEAD) or not text.startswith(cls.MODE, end):
+            return None
+        return {"start": cls(id=text[len(cls.HEAD) : end], mode="fork", text=text)}
+
+    def read(self):
+        return from_json(self["text"])["start"]
+
+
 class Template:
     """Loads the code once, then makes runs of it."""
 
@@ -55,10 +73,12 @@ class Template:
                 return
             text = self.buffer[4:end].decode()
             del self.buffer[:end]
-            yield from_json(text)
+            yield Forked.of(text) or from_json(text)
 
     def send(self, kind, body):
-        data = to_json({kind: body}).encode("utf-8", "replace")
+        self.say(to_json({kind: body}).encode("utf-8", "replace"))
+
+    def say(self, data):
         try:
             self.sock.sendall(len(data).to_bytes(4, "big") + data)
         except OSError:
@@ -150,12 +170,14 @@ class Template:
         os.close(out)
         os.close(err)
         self.children[pid] = (start["id"], record)
-        self.send("started", {"id": start["id"], "pid": pid})
+        self.say(b'{"started": {"id": "%s", "pid": %d}}' % (start["id"].encode(), pid))
 
     def child(self, start, record, out, err):
         """The run, in a process of its own. Does not return."""
         code = 1
         try:
+            if isinstance(start, Forked):
+                start = start.read()
             os.setpgid(0, 0)
             pid = os.getpid()
             os.write(record, b"pid %d\n" % pid)
@@ -265,12 +287,22 @@ class Template:
         os.close(record)
         self.send("exited", {"id": start["id"], "code": code, "signal": None})
 
+    def ended(self):
+        """The children of runs that ended: these alone, for the user's code may have its own."""
+        peek = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while self.children:
+            found = os.waitid(os.P_ALL, 0, peek)
+            if found is None:
+                return
+            if found.si_pid not in self.children:  # it would hide those behind it
+                yield from [pid for pid in self.children if os.waitid(os.P_PID, pid, peek)]
+                return
+            yield found.si_pid
+
     def reap(self):
-        """Records the end of the children that ended: these alone, for the user's code may have its own."""
-        for pid in list(self.children):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done != pid:
-                continue
+        """Records the end of what ended."""
+        for pid in self.ended():
+            _, status = os.waitpid(pid, 0)
             name, record = self.children.pop(pid)
             signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
             code = None if signal else os.WEXITSTATUS(status)
@@ -279,4 +311,5 @@ class Template:
             except OSError:
                 pass  # nobody reads it any more
             os.close(record)
-            self.send("exited", {"id": name, "code": code, "signal": signal})
+            said = (name.encode(), b"null" if signal else b"%d" % code, b"%d" % signal if signal else b"null")
+            self.say(b'{"exited": {"id": "%s", "code": %s, "signal": %s}}' % said)

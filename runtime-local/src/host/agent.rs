@@ -47,5 +47,6 @@ pub(crate) enum Frame<'a> {
     /// Load this code.
     Load(&'a Load<'a>),
     /// Start a run of it.
-    Start { id: &'a str, run: Spec<'a>, mode: &'static str, env: BTreeMap<String, String>, workdir: PathBuf },
+    /// Begins with `id` and `mode`: a template looks at these alone, the child that it forks reads the rest.
+    Start { id: &'a str, mode: &'static str, run: Spec<'a>, env: BTreeMap<String, String>, workdir: PathBuf },
 }

@@ -121,6 +121,16 @@ impl Warm<'_> {
         let (stdout, stderr) = supervisor::open_outputs(&self.place.attempt, &self.place.process)?;
         let shared = Arc::clone(&self.drive.shared);
         let (resolver, process, reuse) = (self.resolver, self.process, self.reuse);
+        // All that can be done before it is this run's turn.
+        let id = self.drive.job.key.to_string();
+        let start = Frame::Start {
+            id: &id,
+            mode: if reuse { "reuse" } else { "fork" },
+            // Reported in the state file: to make another file would cost more than a small run.
+            run: resolver.spec(process, resolver.load(process)?, None),
+            env: resolver.run_env(process),
+            workdir: resolver.workdir(process),
+        };
         let mut free = None;
         let got = async {
             free = Some(match shared.templates.get(resolver, process, reuse, (&stdout, &stderr)).await {
@@ -153,15 +163,6 @@ impl Warm<'_> {
         if template.is_dead() {
             return Ok(Begun::Died(died()));
         }
-        let id = self.drive.job.key.to_string();
-        let start = Frame::Start {
-            id: &id,
-            // Reported in the state file: to make another file would cost more than a small run.
-            run: resolver.spec(process, resolver.load(process)?, None),
-            mode: if reuse { "reuse" } else { "fork" },
-            env: resolver.run_env(process),
-            workdir: resolver.workdir(process),
-        };
         match template.start(&id, &start, &[state.as_fd(), stdout.as_fd(), stderr.as_fd()]).await {
             Ok(exited) => Ok(Begun::Started(Started { template, exited, turn })),
             Err(error) => Ok(Begun::Died(died().source(error))),
