@@ -48,5 +48,11 @@ pub(crate) enum Frame<'a> {
     Load(&'a Load<'a>),
     /// Start a run of it.
     /// Begins with `id` and `mode`: a template looks at these alone, the child that it forks reads the rest.
-    Start { id: &'a str, mode: &'static str, run: Spec<'a>, env: BTreeMap<String, String>, workdir: PathBuf },
+    Start {
+        id: &'a str,
+        mode: &'static str,
+        run: Box<Spec<'a>>,
+        env: BTreeMap<String, String>,
+        workdir: PathBuf,
+    },
 }

@@ -127,7 +127,7 @@ impl Warm<'_> {
             id: &id,
             mode: if reuse { "reuse" } else { "fork" },
             // Reported in the state file: to make another file would cost more than a small run.
-            run: resolver.spec(process, resolver.load(process)?, None),
+            run: Box::new(resolver.spec(process, resolver.load(process)?, None)),
             env: resolver.run_env(process),
             workdir: resolver.workdir(process),
         };
