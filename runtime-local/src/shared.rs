@@ -13,7 +13,7 @@ use runtime_core::{
     plan::{Code, HostPlan, Limits, PythonEnvironment},
     pod::Quantity,
     python::Module,
-    run::parse_duration,
+    run::{from_cluster, parse_duration},
 };
 
 /// How long a process may take to end after it was asked to: Kubernetes' default.
@@ -31,6 +31,14 @@ pub(crate) fn base_plan(function: &Function, run: &Run) -> Result<HostPlan> {
     ] {
         if set {
             notes.push(format!("{field} has no effect on this machine"));
+        }
+    }
+    for var in &function.spec.pod.env {
+        if let Some(source) = from_cluster(var) {
+            notes.push(format!(
+                "spec.env ({}): {source} is known on a cluster only; the variable is not set here",
+                var.name
+            ));
         }
     }
     Ok(HostPlan { deadline: deadline(function, run)?, grace: GRACE, notes, ..HostPlan::default() })
@@ -152,6 +160,16 @@ fn parameter(name: &str, index: usize, run: &Run) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_a_cluster_knows_is_noted() {
+        let text = "kind: local\nspec: {env: [{name: A, valueFrom: {configMapKeyRef: {name: c, key: k}}}]}";
+        let function = Function::from_yaml(text, "f.yaml").unwrap();
+        let run = Run::default();
+        let notes = base_plan(&function, &run).unwrap().notes;
+        assert!(notes.iter().any(|note| note.contains("spec.env (A): configMapKeyRef")), "{notes:?}");
+        assert!(!runtime_core::run::runtime_env(&function, &run).iter().any(|var| var.name == "A"));
+    }
 
     #[test]
     fn parameters_are_filled_in_and_other_braces_stay() {

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use futures_util::stream::{self, BoxStream};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use runtime_core::{Error, ErrorKind, Result, Run, Store, logs::LogLine, run::RunKey};
 use tokio::sync::watch;
 
@@ -59,7 +62,7 @@ impl Handle {
         self.key.clone()
     }
 
-    /// The next thing that happens; `None` after the run in its terminal state, or where it cannot be watched any
+    /// The next thing that happens. Dropping the future loses nothing: the next call goes on from there. `None` after the run in its terminal state, or where it cannot be watched any
     /// more ([`Self::wait`] then says why).
     pub async fn next(&mut self) -> Option<Update> {
         if self.done {
@@ -101,6 +104,12 @@ impl Handle {
 
     async fn try_next(&mut self) -> Result<Option<Update>> {
         loop {
+            // The store is asked when the log is used up, not for each line.
+            if matches!(self.source, Source::Elsewhere { .. })
+                && let Some(line) = self.log.next()?
+            {
+                return Ok(Some(Update::Log(line)));
+            }
             let (run, progress, log_length, over) = self.look().await?;
             if log_length.is_none_or(|length| self.log.offset() < length)
                 && let Some(line) = self.log.next()?
@@ -158,7 +167,7 @@ impl Handle {
 
     /// The lines alone.
     pub(super) fn lines(self) -> BoxStream<'static, Result<LogLine>> {
-        Box::pin(stream::unfold(self, |mut handle| async move {
+        let lines = stream::unfold(self, |mut handle| async move {
             loop {
                 match handle.next().await {
                     Some(Update::Log(line)) => return Some((Ok(line), handle)),
@@ -166,7 +175,8 @@ impl Handle {
                     None => return handle.failed.take().map(|error| (Err(error), handle)),
                 }
             }
-        }))
+        });
+        Box::pin(lines.fuse())
     }
 }
 

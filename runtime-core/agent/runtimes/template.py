@@ -275,11 +275,13 @@ class Template:
             os.close(fd)
         sys.argv[:], sys.path[:] = argv, path
         os.chdir(cwd)
-        if os.environ._data != env:
-            for key in os.environ._data.keys() - env.keys():
+        known = os.environ._data
+        if known != env:
+            for key in known.keys() - env.keys():
                 os.unsetenv(key)
             for key, value in env.items():
-                os.putenv(key, value)
+                if known.get(key) != value:
+                    os.putenv(key, value)
             os.environ._data.clear()
             os.environ._data.update(env)
         self.signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)  # asyncio takes it away

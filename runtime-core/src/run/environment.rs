@@ -50,6 +50,9 @@ struct ExecStatus {
 pub fn runtime_env(function: &Function, run: &Run) -> Vec<EnvVar> {
     let mut env = vec![EnvVar::new("MLRUN_DEFAULT_PROJECT", run.metadata.project.as_str())];
     for var in &function.spec.pod.env {
+        if from_cluster(var).is_some() {
+            continue;
+        }
         let secret = var.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref());
         let value = match secret {
             Some(secret) => EnvValue::Secret {
@@ -62,4 +65,17 @@ pub fn runtime_env(function: &Function, run: &Run) -> Vec<EnvVar> {
         env.push(EnvVar { name: var.name.clone(), value });
     }
     env
+}
+
+/// What of a cluster the variable takes its value from, where that is more than a secret: such a variable is left out
+/// of [`runtime_env`].
+pub fn from_cluster(var: &k8s_openapi::api::core::v1::EnvVar) -> Option<&'static str> {
+    let from = var.value_from.as_ref()?;
+    match (&from.secret_key_ref, &from.config_map_key_ref, &from.field_ref, &from.resource_field_ref) {
+        (Some(_), ..) => None,
+        (_, Some(_), ..) => Some("configMapKeyRef"),
+        (_, _, Some(_), _) => Some("fieldRef"),
+        (_, _, _, Some(_)) => Some("resourceFieldRef"),
+        _ => Some("valueFrom"),
+    }
 }

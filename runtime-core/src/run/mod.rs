@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use cause::{Cause, Reason};
-pub use environment::{exec_config, runtime_env};
+pub use environment::{exec_config, from_cluster, runtime_env};
 pub use report::{Artifact, ArtifactMetadata, CodeError, Report};
 pub use spec::{RunSpec, parse_duration};
 pub use state::RunState;

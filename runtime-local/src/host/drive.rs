@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Shared, call,
-    environment::{Environment, Progress},
+    environment::{Environment, Hold, Progress},
     group::Group,
     process::{
         state_file,
@@ -107,9 +107,10 @@ impl Drive {
             return call::run(self, plan, handler).await;
         }
         let stopped = || main_part(plan, Phase::Ended(Exit::Stopped));
-        let Some(environment) = self.environment(plan).await? else {
+        let Some(held) = self.environment(plan).await? else {
             return Ok(self.observe(stopped()));
         };
+        let environment = held.as_ref().map(|(environment, _)| environment);
         let attempt = self.attempt_folder();
         self.shared.folders.make(&attempt)?;
         let ports = self.ports(plan, &attempt)?;
@@ -120,11 +121,8 @@ impl Drive {
             layout: &shared.layout,
             job: &job,
             attempt: &attempt,
-            python: environment.as_ref().map(|environment| environment.python.as_path()),
-            environment: environment
-                .as_ref()
-                .filter(|_| has_packages)
-                .map(|environment| environment.dir.as_path()),
+            python: environment.map(|environment| environment.python.as_path()),
+            environment: environment.filter(|_| has_packages).map(|environment| environment.dir.as_path()),
             ports: &ports,
             secrets: &*shared.secrets,
         };
@@ -140,15 +138,21 @@ impl Drive {
     }
 
     /// The Python environment of the plan: built here where it is not there yet. The outer `None`: aborted meanwhile.
-    async fn environment(&mut self, plan: &HostPlan) -> Result<Option<Option<Environment>>> {
+    async fn environment(&mut self, plan: &HostPlan) -> Result<Option<Option<Held>>> {
         let Some(wanted) = &plan.python else { return Ok(Some(None)) };
         if self.is_stopping() && !self.attempt_folder().exists() {
             return Ok(None);
         }
         let shared = Arc::clone(&self.shared);
+        if wanted.requirements.is_empty() {
+            let python = shared.interpreter(wanted.interpreter.as_deref())?;
+            return Ok(Some(Some((Environment { python: python.path, dir: python.prefix }, None))));
+        }
         let environments = shared.environments.relative_to(&self.job.base_dir);
-        if let Some(ready) = environments.get(wanted) {
-            return Ok(Some(Some(ready)));
+        if let Some(ready) = environments.get(wanted)
+            && let Some(hold) = environments.hold(&ready)?
+        {
+            return Ok(Some(Some((ready, Some(hold)))));
         }
         self.seen(main_part(plan, Phase::Waiting("its packages".to_owned()))).await;
         let (sender, mut progress) = mpsc::unbounded_channel();
@@ -164,7 +168,9 @@ impl Drive {
                     while let Ok(step) = progress.try_recv() {
                         self.progress(step).await;
                     }
-                    return Ok(Some(Some(built?)));
+                    let built = built?;
+                    let hold = environments.hold(&built)?;
+                    return Ok(Some(Some((built, hold))));
                 }
                 Some(Control::Abort(_)) = self.control.recv() => return Ok(None),
             }
@@ -233,6 +239,9 @@ impl Drive {
         self.shared.folders.attempt(&self.job.key, self.job.attempt)
     }
 }
+
+/// An environment, kept from being pruned while it is used.
+type Held = (Environment, Option<Hold>);
 
 /// Where to look for processes that left their run's group.
 enum Look {

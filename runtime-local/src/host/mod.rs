@@ -18,7 +18,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -38,6 +38,9 @@ use layout::Layout;
 pub use secrets::SecretFolder;
 use warm::Templates;
 
+/// For so long an interpreter that was found is taken to be there.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// How many events may wait for a reader before a process's output is read no further.
 const WAITING_EVENTS: usize = 256;
 
@@ -54,6 +57,7 @@ pub(crate) struct Shared {
     secrets: Box<dyn SecretSource>,
     templates: Templates,
     runs: Mutex<HashMap<RunKey, Driven>>,
+    interpreters: Mutex<HashMap<Option<String>, (Instant, Interpreter)>>,
 }
 
 struct Driven {
@@ -79,6 +83,7 @@ impl HostTarget {
             secrets,
             templates: Templates::default(),
             runs: Mutex::default(),
+            interpreters: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -87,6 +92,20 @@ impl HostTarget {
 impl Shared {
     fn runs(&self) -> MutexGuard<'_, HashMap<RunKey, Driven>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The interpreter of this name. One that was found a moment ago is not looked for again.
+    fn interpreter(&self, requested: Option<&str>) -> Result<Interpreter> {
+        let known = || self.interpreters.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = requested.map(str::to_owned);
+        if let Some((found, interpreter)) = known().get(&name)
+            && found.elapsed() < MOMENT
+        {
+            return Ok(interpreter.clone());
+        }
+        let interpreter = Interpreter::find(self.layout.home(), requested)?;
+        known().insert(name, (Instant::now(), interpreter.clone()));
+        Ok(interpreter)
     }
 
     fn forget(&self, key: &RunKey) {
@@ -117,7 +136,7 @@ impl Target for HostTarget {
         };
         let mut notes = plan.notes.clone();
         if let Some(python) = &plan.python {
-            Interpreter::find(self.shared.layout.home(), python.interpreter.as_deref())?;
+            self.shared.interpreter(python.interpreter.as_deref())?;
         }
         for process in &plan.processes {
             for var in &process.env {
