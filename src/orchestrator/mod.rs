@@ -314,6 +314,11 @@ impl Orchestrator {
             // Its follower goes when what the run left is gone too.
             while live.changed().await.is_ok() {}
         }
+        // Of detached runs, those that have ended are still to be cleaned up.
+        let ending: Vec<_> = self.inner.active().values().map(|run| run.live.clone()).collect();
+        for mut live in ending {
+            while live.borrow_and_update().run.state().is_terminal() && live.changed().await.is_ok() {}
+        }
         for target in self.inner.targets.values() {
             target.close().await;
         }
