@@ -36,10 +36,17 @@ impl Small {
         Some(Self(path))
     }
 
-    /// Lets nobody write any more.
-    fn lock(&self) {
-        let locked = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status();
-        assert!(locked.is_ok_and(|status| status.success()));
+    /// The same files at another place, where nobody may write.
+    fn locked(&self, scene: &Scene) -> Self {
+        let path = scene.path().join("locked");
+        fs::create_dir(&path).unwrap();
+        let mount = |args: &[&str]| {
+            let status = Command::new("mount").args(args).arg(&path).status();
+            assert!(status.is_ok_and(|status| status.success()), "{args:?}");
+        };
+        mount(&["--bind", self.0.to_str().unwrap()]);
+        mount(&["-o", "remount,ro,bind"]);
+        Self(path)
     }
 
     /// Takes all the space that is left.
@@ -140,9 +147,9 @@ async fn a_home_that_cannot_be_used_is_named() {
         // Root may write everywhere but where nobody may.
         let Some(small) = Small::mount(&scene, "8m") else { return };
         Orchestrator::open(small.0.join("opened")).await.unwrap().close().await.unwrap();
-        small.lock();
+        let locked = small.locked(&scene);
         for home in ["new", "opened"] {
-            assert_eq!(refused(&small.0.join(home)).await.kind(), ErrorKind::PermissionDenied, "{home}");
+            assert_eq!(refused(&locked.0.join(home)).await.kind(), ErrorKind::PermissionDenied, "{home}");
         }
         return;
     }
