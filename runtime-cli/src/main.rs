@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "help texts are doc comments: brackets in them are no links"
+)]
 
 mod cli;
 mod commands;
