@@ -1,10 +1,10 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(feature = "handler")]
 pub mod handler;
 pub mod host;
 #[cfg(feature = "local")]
 pub mod local;
+#[cfg(any(feature = "handler", feature = "local"))]
 mod shared;
 
 pub use host::HostTarget;
@@ -16,6 +16,10 @@ use runtime_core::{Registry, Result};
 ///
 /// # Errors
 /// When one of them is there already.
+#[cfg_attr(
+    not(any(feature = "handler", feature = "local")),
+    allow(unused_variables, reason = "there is nothing to add")
+)]
 pub fn register(registry: &mut Registry) -> Result<()> {
     #[cfg(feature = "handler")]
     registry.register(std::sync::Arc::new(handler::HandlerRuntime))?;

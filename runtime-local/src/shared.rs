@@ -8,7 +8,7 @@ use std::{
 };
 
 use runtime_core::{
-    Error, Function, Result, Run,
+    Function, Result, Run,
     function::SourceCode,
     plan::{Code, HostPlan, Limits, PythonEnvironment},
     pod::Quantity,
@@ -109,6 +109,7 @@ fn parsed(code: &SourceCode) -> Result<Arc<Module>> {
 
 /// Fills `{name}` in an argument with the run's parameter of that name; `{{name}}` stays `{name}`, and braces around
 /// anything else stay as they are.
+#[cfg(feature = "local")]
 pub(crate) fn fill(argument: &str, index: usize, run: &Run) -> Result<String> {
     let mut filled = String::with_capacity(argument.len());
     let mut rest = argument;
@@ -141,6 +142,7 @@ pub(crate) fn fill(argument: &str, index: usize, run: &Run) -> Result<String> {
     Ok(filled)
 }
 
+#[cfg(feature = "local")]
 fn parameter(name: &str, index: usize, run: &Run) -> Result<String> {
     use runtime_core::serde_json::Value;
     match run.spec.parameters.get(name) {
@@ -149,10 +151,11 @@ fn parameter(name: &str, index: usize, run: &Run) -> Result<String> {
         None => {
             let given: Vec<_> = run.spec.parameters.keys().map(String::as_str).collect();
             let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
-            Err(Error::invalid(format!("spec.args[{index}]"), format!("the run has no parameter `{name}`"))
-                .help(format!(
-                    "parameters given: {given}; write {{{{{name}}}}} for the text {{{name}}} itself"
-                )))
+            Err(runtime_core::Error::invalid(
+                format!("spec.args[{index}]"),
+                format!("the run has no parameter `{name}`"),
+            )
+            .help(format!("parameters given: {given}; write {{{{{name}}}}} for the text {{{name}}} itself")))
         }
     }
 }
@@ -171,6 +174,7 @@ mod tests {
         assert!(!runtime_core::run::runtime_env(&function, &run).iter().any(|var| var.name == "A"));
     }
 
+    #[cfg(feature = "local")]
     #[test]
     fn parameters_are_filled_in_and_other_braces_stay() {
         let mut run = Run::default();
