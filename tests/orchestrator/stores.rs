@@ -96,11 +96,18 @@ async fn states_are_written_in_order_and_once() {
     let scene = Scene::new();
     let store = Arc::new(Faulty::default());
     let orchestrator = open(&scene, &store).await;
-    orchestrator.run(shell(scene.path(), "echo one; echo two >&2; exit 3")).await.unwrap();
-    let written = std::mem::take(&mut *store.written.lock().unwrap());
-    // What is over in a moment may be written without having been seen to run.
-    let all = [(RunState::Created, 1), (RunState::Running, 2), (RunState::Error, 3)];
-    assert!(written == all || written == [(RunState::Created, 1), (RunState::Error, 2)], "{written:?}");
+    // What is over in a moment may be written without having been seen to run: this one waits to be seen.
+    let fifo = scene.path().join("go");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let script = "echo one; echo two >&2; read x <go; exit 3";
+    let mut handle = orchestrator.submit(shell(scene.path(), script)).await.unwrap();
+    until_line(&mut handle, "one").await;
+    std::fs::write(&fifo, "on\n").unwrap();
+    handle.wait().await.unwrap();
+    assert_eq!(
+        std::mem::take(&mut *store.written.lock().unwrap()),
+        [(RunState::Created, 1), (RunState::Running, 2), (RunState::Error, 3)]
+    );
     let mut handle = orchestrator.submit(shell(scene.path(), "echo ready; sleep 1000")).await.unwrap();
     until_line(&mut handle, "ready").await;
     orchestrator.abort(&handle.key()).await.unwrap();
