@@ -1,8 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod orchestrator;
+#[cfg(feature = "source")]
+pub mod source;
 #[cfg(feature = "sqlite")]
 pub mod store;
+#[cfg(all(feature = "http", feature = "source"))]
+mod web;
 
 pub use orchestrator::{Builder, Handle, Orchestrator, Request, Update};
 pub use runtime_core as core;

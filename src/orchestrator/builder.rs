@@ -74,6 +74,8 @@ impl Builder {
         let inner = Arc::new(Inner {
             owner: Owner::register(&home)?,
             reserve: Reserve::keep(&home),
+            #[cfg(feature = "source")]
+            sources: crate::source::Sources::new(&home),
             home,
             store,
             registry,

@@ -10,6 +10,7 @@ mod recover;
 mod reduce;
 mod request;
 mod reserve;
+mod source;
 mod submit;
 mod watch;
 
@@ -234,6 +235,7 @@ impl Orchestrator {
         // The record goes last: as long as it is there, this can be done again.
         if record.run.state().is_terminal() {
             remove(&self.inner.run_folder(key))?;
+            self.inner.remove_source(key);
             if artifacts {
                 remove(&self.inner.default_artifacts(&record.run))?;
             }

@@ -12,7 +12,7 @@ use runtime_core::{
     logs::LogPosition, naming, run::RunKey, store::RunRecord, target::Job,
 };
 
-use super::{Inner, Request, checked::Checked, request::current_dir};
+use super::{Inner, Request, checked::Checked, request::current_dir, source};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
@@ -45,17 +45,22 @@ impl Inner {
         let (tag, detached) = (tag.clone(), *detached);
         let base_dir = absolute(base_dir)?;
         let work_dir = if work_dir.as_os_str().is_empty() { base_dir.clone() } else { absolute(work_dir)? };
+        let source_notes = self.check_source(&request.function, &base_dir)?;
         let checked = self.check_function(request, &base_dir)?;
         let Checked { function, runtime, notes } = &*checked;
         let (function, runtime) = (Arc::clone(function), Arc::clone(runtime));
 
         let mut run = new_run(&function, request, &base_dir, &work_dir)?;
+        if !function.spec.build.source.is_empty() {
+            // The code lies elsewhere; what is given to a run stays relative to the function.
+            run.spec.input_path = base_dir.join(&run.spec.input_path).display().to_string();
+        }
         check_inputs(&run, &base_dir)?;
         runtime.validate(&function, &run)?;
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let job = self.job(&run, plan, 0, detached);
-        for note in notes.iter().chain(&target.check(&job).await?) {
+        let job = self.with_source(&function, self.job(&run, plan, 0, detached))?;
+        for note in notes.iter().chain(&source_notes).chain(&target.check(&job).await?) {
             super::reduce::add_note(&mut run, note);
         }
         if detached && !runtime.capability().survives {
@@ -85,7 +90,10 @@ impl Inner {
         let notes = given.check_fields(runtime.fields())?;
         let mut function = given.clone();
         name_function(&mut function, request);
-        embed_code(&mut function, base_dir)?;
+        if source::in_reach(&function, base_dir) {
+            let base = source::code_base(&function, base_dir);
+            embed_code(&mut function, &base)?;
+        }
         function.validate()?;
         function.metadata.hash = function.hash();
         let checked = Arc::new(Checked { function: Arc::new(function), runtime, notes });
@@ -122,6 +130,7 @@ impl Inner {
             log_position: LogPosition::default(),
             resumed: false,
             detached,
+            source: None,
         }
     }
 
