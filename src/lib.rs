@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "hub")]
+pub mod hub;
 mod orchestrator;
 #[cfg(feature = "source")]
 pub mod source;

@@ -34,8 +34,6 @@ pub(crate) struct Web {
 /// A file that is here now.
 pub(crate) struct Fetched {
     pub(crate) path: PathBuf,
-    /// Its SHA-256.
-    pub(crate) digest: String,
     /// That it is an older one, where the server could not be reached.
     pub(crate) note: Option<String>,
 }
@@ -88,7 +86,7 @@ impl Web {
 
     fn kept(&self, seen: &Seen) -> Option<Fetched> {
         let path = self.shelf.path(&seen.key).join(BODY);
-        path.is_file().then(|| Fetched { path, digest: seen.digest.clone(), note: None })
+        path.is_file().then_some(Fetched { path, note: None })
     }
 
     async fn ask(&self, url: &Url, seen: Option<&Seen>, limit: u64, progress: Progress<'_>) -> Result<Fetched> {
@@ -128,10 +126,7 @@ impl Web {
         let place = match self.shelf.take(&name).await? {
             Ok(kept) => {
                 // Another process was faster; what it kept is of the same version.
-                let path = kept.path.join(BODY);
-                let content = tokio::fs::read(&path).await.map_err(|error| Error::io("read", &path, error))?;
-                let digest = hex(&Sha256::digest(&content));
-                return Ok(Fetched { path, digest, note: None });
+                return Ok(Fetched { path: kept.path.join(BODY), note: None });
             }
             Err(place) => place,
         };
@@ -157,8 +152,8 @@ impl Web {
             Some(same) => same,
             None => (name, place.done()?.path.join(BODY)),
         };
-        self.shelf.note(&key(url.as_str()), &Seen { key: name, digest: digest.clone(), etag, last_modified })?;
-        Ok(Fetched { path, digest, note: None })
+        self.shelf.note(&key(url.as_str()), &Seen { key: name, digest, etag, last_modified })?;
+        Ok(Fetched { path, note: None })
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use runtimes::Result;
 
 use crate::{
-    commands::{abort, completions, delete, env, follow, functions, get, kinds, logs, run, runs},
+    commands::{abort, completions, delete, env, follow, functions, get, hub, kinds, logs, run, runs},
     home::Home,
     output::{Format, Terminal},
 };
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Abort(abort::Args),
     Delete(delete::Args),
     Functions(functions::Args),
+    Hub(hub::Args),
     Kinds(kinds::Args),
     Env(env::Args),
     Completions(completions::Args),
@@ -58,6 +59,7 @@ impl Command {
             Self::Abort(args) => abort::execute(args, home, terminal).await,
             Self::Delete(args) => delete::execute(args, home).await,
             Self::Functions(args) => functions::execute(args, home, terminal).await,
+            Self::Hub(args) => hub::execute(args, home, terminal).await,
             Self::Kinds(args) => kinds::execute(args, terminal),
             Self::Env(args) => env::execute(args, home, terminal),
             Self::Completions(args) => completions::execute(args),
@@ -72,6 +74,7 @@ impl Command {
             Self::Get(args) => args.output.output,
             Self::Runs(args) => args.output.output,
             Self::Functions(args) => args.format(),
+            Self::Hub(args) => args.format(),
             Self::Kinds(args) => args.output.output,
             Self::Env(args) => args.format(),
             _ => Format::Table,

@@ -21,12 +21,16 @@ use futures_util::stream::BoxStream;
 use inner::Inner;
 use log::LogWriter;
 pub use request::Request;
+#[cfg(feature = "hub")]
+pub(crate) use request::current_dir;
 use runtime_core::{
     Error, ErrorKind, Registry, Result, Run, Store,
     logs::LogLine,
     run::RunKey,
     store::{FunctionRecord, RunFilter, RunRecord, Version},
 };
+#[cfg(feature = "hub")]
+pub(crate) use submit::embed_code;
 pub use watch::{Handle, Update};
 
 /// How long processes may take to end when the orchestrator is closed.

@@ -202,7 +202,7 @@ fn name_function(function: &mut Function, request: &Request) {
 }
 
 /// Takes the code of `spec.command` into the function, so that what is stored is all that is needed.
-fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
+pub(crate) fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
     let command = function.spec.command.clone();
     let extension = Path::new(&command).extension().and_then(|extension| extension.to_str());
     let is_code = extension.is_some_and(|extension| CODE.contains(&extension));

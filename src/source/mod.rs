@@ -26,9 +26,14 @@ use sha2::{Digest, Sha256};
 
 pub use archive::{Limits, Unpacked, unpack};
 
-pub(crate) use address::{Address, GitAddress, mask, shown};
+use address::Address;
 use shelf::Kept;
-pub(crate) use shelf::{Shelf, hex, key, remove, write_whole};
+#[cfg(feature = "hub")]
+pub(crate) use address::{GitAddress, mask};
+pub(crate) use address::shown;
+pub(crate) use shelf::{Shelf, hex, key, remove};
+#[cfg(feature = "hub")]
+pub(crate) use shelf::write_whole;
 
 /// Told what is being done, for people.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -183,6 +188,19 @@ impl Sources {
         Ok(Prepared { path: inside, origin, commit: Some(commit), notes, in_place: false, _kept: Some(kept) })
     }
 
+    /// A file at a URL, and what the user should know of it.
+    #[cfg(all(feature = "hub", feature = "http"))]
+    pub(crate) async fn file(&self, url: &url::Url, limit: u64, progress: Progress<'_>) -> Result<(PathBuf, Option<String>)> {
+        let fetched = self.web.fetch(url, limit, progress).await?;
+        Ok((fetched.path, fetched.note))
+    }
+
+    /// Without https there is none.
+    #[cfg(all(feature = "hub", not(feature = "http")))]
+    pub(crate) async fn file(&self, _: &url::Url, _: u64, _: Progress<'_>) -> Result<(PathBuf, Option<String>)> {
+        Err(no_http())
+    }
+
     #[cfg(feature = "http")]
     async fn remote(&self, url: &url::Url, progress: Progress<'_>) -> Result<Prepared> {
         let fetched = self.web.fetch(url, self.limits.archive, progress).await?;
@@ -253,6 +271,12 @@ impl Prepared {
         })
         .await
     }
+}
+
+/// Copies a folder.
+#[cfg(feature = "hub")]
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    copy::copy(from, to, &|| false)
 }
 
 #[cfg(not(feature = "http"))]
