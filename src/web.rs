@@ -22,6 +22,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// The pauses before a server that failed for a moment is asked again.
 const AGAIN: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1500)];
 
+/// Fetching less than this is not worth a word.
+const LARGE: u64 = 1 << 20;
+
 /// The name of the file in its kept folder.
 const BODY: &str = "body";
 
@@ -89,7 +92,13 @@ impl Web {
         path.is_file().then_some(Fetched { path, note: None })
     }
 
-    async fn ask(&self, url: &Url, seen: Option<&Seen>, limit: u64, progress: Progress<'_>) -> Result<Fetched> {
+    async fn ask(
+        &self,
+        url: &Url,
+        seen: Option<&Seen>,
+        limit: u64,
+        progress: Progress<'_>,
+    ) -> Result<Fetched> {
         let failed = |error: reqwest::Error| explain(url, error);
         let mut request = client()?.get(url.clone());
         if let Some(Seen { etag, last_modified, .. }) = seen {
@@ -99,7 +108,6 @@ impl Web {
                 request = request.header(header::IF_MODIFIED_SINCE, time);
             }
         }
-        progress(&format!("fetching {}", shown(url)));
         let response = request.send().await.map_err(failed)?;
         if response.status() == StatusCode::NOT_MODIFIED
             && let Some(kept) = seen.and_then(|seen| self.kept(seen))
@@ -107,12 +115,16 @@ impl Web {
             return Ok(kept);
         }
         let response = checked(url, response)?;
+        if response.content_length().is_none_or(|length| length > LARGE) {
+            progress(&format!("fetching {}", shown(url)));
+        }
         self.keep(url, response, seen, limit).await
     }
 
     /// Takes the answer in, and remembers it.
     async fn keep(&self, url: &Url, response: Response, seen: Option<&Seen>, limit: u64) -> Result<Fetched> {
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text =
+            |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (etag, last_modified) = (text(header::ETAG), text(header::LAST_MODIFIED));
         let too_large = || {
             Error::invalid(shown(url), format!("it has more than {limit} bytes"))
@@ -183,10 +195,11 @@ fn checked(url: &Url, response: Response) -> Result<Response> {
     let url = shown(url);
     Err(match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => Error::not_found(format!("there is no {url}")),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Error::new(ErrorKind::PermissionDenied, format!("{url} may not be read: the server says {status}"))
-                .help("check the address, and the credentials that it needs")
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::new(
+            ErrorKind::PermissionDenied,
+            format!("{url} may not be read: the server says {status}"),
+        )
+        .help("check the address, and the credentials that it needs"),
         _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Error::new(ErrorKind::Unavailable, format!("{url} cannot be read now: the server says {status}"))
         }
@@ -204,5 +217,6 @@ fn explain(url: &Url, error: reqwest::Error) -> Error {
     }
     let why = if error.is_timeout() { "it does not answer".to_owned() } else { cause.to_string() };
     let kind = if refused { ErrorKind::Io } else { ErrorKind::Unavailable };
-    Error::new(kind, format!("{} cannot be reached: {why}", shown(url))).help("check the network and the address")
+    Error::new(kind, format!("{} cannot be reached: {why}", shown(url)))
+        .help("check the network and the address")
 }

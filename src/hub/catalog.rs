@@ -78,7 +78,8 @@ fn item(key: &str, tags: &Value, base: &str) -> std::result::Result<Item, String
         let version = text(details, "version");
         // A version's own folder never changes; `latest` may, while it is read.
         let at = if tags.contains_key(&version) && is_tag(&version) { &version } else { tag };
-        let asset = |name: &str| details.get("assets").and_then(|assets| assets.get(name)).and_then(Value::as_str);
+        let asset =
+            |name: &str| details.get("assets").and_then(|assets| assets.get(name)).and_then(Value::as_str);
         let function = asset("function").unwrap_or("src/function.yaml");
         if !is_inside(function) {
             return Err(format!("its file {function:?} is elsewhere"));
@@ -101,7 +102,12 @@ fn item(key: &str, tags: &Value, base: &str) -> std::result::Result<Item, String
 fn describe(item: &mut Item, details: &Map<String, Value>) {
     item.version = text(details, "version");
     item.description = text(details, "description");
-    item.kind = details.get("spec").and_then(|spec| spec.get("kind")).and_then(Value::as_str).unwrap_or("").to_owned();
+    item.kind = details
+        .get("spec")
+        .and_then(|spec| spec.get("kind"))
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_owned();
     let categories = details.get("categories").and_then(Value::as_array).into_iter().flatten();
     item.categories = categories.filter_map(Value::as_str).map(str::to_owned).collect();
 }
@@ -176,4 +182,71 @@ fn plain(root: &Path, folder: &str) -> Result<Item> {
         }
     }
     Ok(item)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_catalogue_of_mlrun() {
+        let text = br#"{"tf2_serving": {
+            "latest": {"version": "1.1.0", "description": "d", "categories": ["a", 3], "spec": {"kind": "serving"}},
+            "1.1.0": {"version": "1.1.0", "assets": {"function": "src/function.yaml", "source": "src/x.py"}},
+            "0.9.0": {"version": "0.9.0"}
+        }, "bad": 3, "worse": {"latest": {"assets": {"function": "../../etc/passwd"}}}}"#;
+        let (items, notes) = parse(text, "catalog.json", "functions/master/").unwrap();
+        let [item] = &items[..] else { panic!("{items:?}") };
+        assert_eq!(
+            (item.name.as_str(), item.version.as_str(), item.kind.as_str()),
+            ("tf2-serving", "1.1.0", "serving")
+        );
+        assert_eq!(item.categories, ["a"]);
+        // `latest` is read from the folder of its version, which never changes.
+        assert_eq!(item.places["latest"].function, "functions/master/tf2_serving/1.1.0/src/function.yaml");
+        assert_eq!(item.tags["0.9.0"], "0.9.0");
+        assert!(notes.len() == 2 && notes[1].contains("elsewhere"), "{notes:?}");
+        assert!(parse(b"[1]", "catalog.json", "").unwrap_err().to_string().contains("no catalogue"));
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let word = prop::sample::select(vec![
+            "latest", "1.0", "../x", "/etc", "version", "assets", "function", "source", "", "é",
+        ]);
+        let leaf = prop_oneof![
+            word.clone().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        leaf.prop_recursive(5, 64, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::vec((word.clone(), inner), 0..6).prop_map(|pairs| {
+                    Value::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_catalogue_names_files_below_its_base(catalog in json()) {
+            if let Ok((items, _)) = parse(catalog.to_string().as_bytes(), "c", "base/") {
+                for place in items.iter().flat_map(|item| item.places.values()) {
+                    for file in [Some(&place.function), place.code.as_ref()].into_iter().flatten() {
+                        prop_assert!(file.starts_with("base/") && is_inside(file), "{file}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&bytes, "c", "");
+        }
+    }
 }

@@ -89,7 +89,12 @@ impl Hub {
         Ok(imported)
     }
 
-    async fn fetch(&self, reference: &Reference, pin: Option<&Pin>, progress: Progress<'_>) -> Result<Fetched> {
+    async fn fetch(
+        &self,
+        reference: &Reference,
+        pin: Option<&Pin>,
+        progress: Progress<'_>,
+    ) -> Result<Fetched> {
         let mut fetched = match reference {
             Reference::Hub { source, name, tag } => {
                 let tag = pin.map(|pin| pin.version.as_str()).filter(|tag| !tag.is_empty()).unwrap_or(tag);
@@ -105,8 +110,11 @@ impl Hub {
             }
             Reference::Git(git) => self.from_git(git, pin, progress).await?,
             Reference::Stored(uri) => {
-                return Err(Error::new(ErrorKind::Unsupported, format!("db://{uri} is a function of the store"))
-                    .help("ask the orchestrator for it"));
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("db://{uri} is a function of the store"),
+                )
+                .help("ask the orchestrator for it"));
             }
             Reference::File(path) => return Err(Error::internal(format!("{} is a file", path.display()))),
         };
@@ -118,7 +126,12 @@ impl Hub {
         Ok(fetched)
     }
 
-    async fn from_git(&self, git: &GitReference, pin: Option<&Pin>, progress: Progress<'_>) -> Result<Fetched> {
+    async fn from_git(
+        &self,
+        git: &GitReference,
+        pin: Option<&Pin>,
+        progress: Progress<'_>,
+    ) -> Result<Fetched> {
         let mut address = git.0.clone();
         if let Some(pin) = pin.filter(|pin| !pin.commit.is_empty()) {
             address.reference.clone_from(&pin.commit);
@@ -187,7 +200,10 @@ impl Hub {
                     let item = opened.items.swap_remove(at);
                     let mut notes = std::mem::take(&mut opened.notes);
                     notes.extend(unreachable.iter().map(|(source, _)| {
-                        format!("the hub {source:?} cannot be reached: {:?} comes from {:?}", item.name, item.source)
+                        format!(
+                            "the hub {source:?} cannot be reached: {:?} comes from {:?}",
+                            item.name, item.source
+                        )
                     }));
                     return Ok((opened, item, notes));
                 }
@@ -292,8 +308,10 @@ fn same(pin: &Pin, other: &Pin) -> bool {
 fn changed(pin: &Pin, now: &Pin) -> Error {
     let brief = |pin: &Pin| {
         let digest = pin.digest.get(..19).unwrap_or(&pin.digest);
-        let version = if pin.version.is_empty() { String::new() } else { format!("version {}, ", pin.version) };
-        let commit = if pin.commit.is_empty() { String::new() } else { format!("commit {}, ", short(&pin.commit)) };
+        let version =
+            if pin.version.is_empty() { String::new() } else { format!("version {}, ", pin.version) };
+        let commit =
+            if pin.commit.is_empty() { String::new() } else { format!("commit {}, ", short(&pin.commit)) };
         format!("{version}{commit}{digest}…")
     };
     Error::new(ErrorKind::Conflict, format!("{} is not what was pulled", pin.reference))
@@ -318,8 +336,11 @@ fn not_found(
             .help(format!("it has: {}", known.join(", ")));
     }
     if let Some((source, error)) = unreachable.into_iter().next() {
-        return Error::new(ErrorKind::Unavailable, format!("the hub {source:?} cannot be asked for {name:?}: {}", error.message()))
-            .help("check the network; what was pulled before (`runtimes hub pull`) needs none");
+        return Error::new(
+            ErrorKind::Unavailable,
+            format!("the hub {source:?} cannot be asked for {name:?}: {}", error.message()),
+        )
+        .help("check the network; what was pulled before (`runtimes hub pull`) needs none");
     }
     let error = Error::not_found(format!("no hub has a function {name:?}"));
     match runtime_core::error::did_you_mean(name, names.iter().map(String::as_str)) {

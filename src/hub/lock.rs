@@ -83,7 +83,8 @@ impl Lockfile {
         functions.push(pin);
         functions.sort_by(|a, b| a.reference.cmp(&b.reference));
         let text = yaml::to_string(&Document { version: VERSION, functions })?;
-        let text = format!("# What `runtimes hub pull` pinned. Keep it with the code; do not edit it.\n{text}");
+        let text =
+            format!("# What `runtimes hub pull` pinned. Keep it with the code; do not edit it.\n{text}");
         write_whole(&self.0, text.as_bytes())
     }
 }

@@ -103,7 +103,12 @@ impl Hub {
     ///
     /// # Errors
     /// `AlreadyExists`, `Invalid`, or what is wrong with its catalogue.
-    pub async fn add_source(&mut self, source: HubSource, first: bool, progress: Progress<'_>) -> Result<Listing> {
+    pub async fn add_source(
+        &mut self,
+        source: HubSource,
+        first: bool,
+        progress: Progress<'_>,
+    ) -> Result<Listing> {
         let listing = match Opened::open(&source, self.config.base(), &self.resources, progress).await {
             Ok(opened) => Listing { items: opened.items, notes: opened.notes },
             Err(error) if error.kind() == ErrorKind::Unavailable => {
@@ -140,7 +145,9 @@ impl Hub {
                     listing.notes.extend(opened.notes);
                 }
                 Err(error) if source.is_some() => return Err(error),
-                Err(error) => listing.notes.push(format!("the hub {:?} is left out: {}", hub.name, error.message())),
+                Err(error) => {
+                    listing.notes.push(format!("the hub {:?} is left out: {}", hub.name, error.message()))
+                }
             }
         }
         Ok(listing)
@@ -155,7 +162,10 @@ impl Hub {
             Reference::Hub { source, name, .. } => {
                 self.find(source.as_deref(), &name, None, progress).await.map(|(_, item, _)| item)
             }
-            other => Err(Error::invalid(other.to_string(), "is no item of a hub").help("write hub://[SOURCE/]NAME")),
+            other => {
+                Err(Error::invalid(other.to_string(), "is no item of a hub")
+                    .help("write hub://[SOURCE/]NAME"))
+            }
         }
     }
 }

@@ -101,7 +101,8 @@ impl Opened {
         match &self.root {
             Root::Folder(root) => {
                 let whole = root.join(path);
-                let inside = whole.canonicalize().and_then(|whole| Ok(whole.starts_with(root.canonicalize()?)));
+                let inside =
+                    whole.canonicalize().and_then(|whole| Ok(whole.starts_with(root.canonicalize()?)));
                 match inside {
                     Ok(true) => {}
                     Ok(false) => return Err(Error::invalid(path, "is a link out of the hub")),
@@ -127,7 +128,10 @@ pub(super) async fn fetch(sources: &Sources, url: &url::Url, progress: Progress<
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let length = path.metadata().map_err(|error| Error::io("read", path, error))?.len();
     if length > LARGEST {
-        return Err(Error::invalid(path.display().to_string(), format!("has {length} bytes: too large for a function")));
+        return Err(Error::invalid(
+            path.display().to_string(),
+            format!("has {length} bytes: too large for a function"),
+        ));
     }
     std::fs::read(path).map_err(|error| Error::io("read", path, error))
 }
@@ -138,7 +142,8 @@ pub(super) fn digest(files: &[(String, Vec<u8>)]) -> String {
     match files {
         [(_, bytes)] => format!("sha256:{}", one(bytes)),
         files => {
-            let list: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", one(bytes))).collect();
+            let list: String =
+                files.iter().map(|(name, bytes)| format!("{}  {name}\n", one(bytes))).collect();
             format!("sha256:{}", one(list.as_bytes()))
         }
     }
@@ -186,4 +191,3 @@ async fn web(url: url::Url, source: &HubSource, sources: &Sources, progress: Pro
     let error = missing.unwrap_or_else(|| Error::not_found("there is no catalogue"));
     Err(error.help(format!("is {} a hub? it has functions/CHANNEL/{CATALOG}", crate::source::shown(&url))))
 }
-

@@ -72,16 +72,20 @@ impl Hub {
         };
         for tag in push.tags.iter().chain(Some(&push.version).filter(|version| !version.is_empty())) {
             if !is_tag(tag) || tag == LATEST {
-                return Err(Error::invalid(if *tag == push.version { "version" } else { "tag" }, format!("{tag:?} is none"))
-                    .help("letters, digits, `.`, `_`, `-` and `+`; `latest` moves by itself"));
+                return Err(Error::invalid(
+                    if *tag == push.version { "version" } else { "tag" },
+                    format!("{tag:?} is none"),
+                )
+                .help("letters, digits, `.`, `_`, `-` and `+`; `latest` moves by itself"));
             }
         }
         let parcel = parcel(function, base)?;
         let _alone = alone(&root)?;
         sweep(&root)?;
-        let empty = fs::read_dir(&root).map_err(|error| Error::io("read", &root, error))?.flatten().all(|entry| {
-            entry.file_name().to_string_lossy().starts_with('.') || entry.path().is_file()
-        });
+        let empty = fs::read_dir(&root)
+            .map_err(|error| Error::io("read", &root, error))?
+            .flatten()
+            .all(|entry| entry.file_name().to_string_lossy().starts_with('.') || entry.path().is_file());
         match catalog_folder(&root, source) {
             Some(folder) => catalogued(&root.join(folder), parcel, push),
             None if empty => catalogued(&new_catalog(&root, source)?, parcel, push),
@@ -104,7 +108,13 @@ fn parcel(function: &Function, base: &Path) -> Result<Parcel> {
     crate::orchestrator::embed_code(&mut function, base)?;
     let metadata = &mut function.metadata;
     // What belongs to a store, not to the function.
-    for field in [&mut metadata.project, &mut metadata.tag, &mut metadata.updated, &mut metadata.created, &mut metadata.hash] {
+    for field in [
+        &mut metadata.project,
+        &mut metadata.tag,
+        &mut metadata.updated,
+        &mut metadata.created,
+        &mut metadata.hash,
+    ] {
         field.clear();
     }
     function.status.clear();
@@ -177,7 +187,9 @@ fn catalogued(root: &Path, parcel: Parcel, push: &Push) -> Result<Pushed> {
     let key = key.unwrap_or_else(|| parcel.name.replace('-', "_"));
     let item = root.join(key.replace('-', "_"));
     let entry = catalog.entry(key).or_insert_with(|| json!({}));
-    let tags = entry.as_object_mut().ok_or_else(|| Error::invalid(&place, format!("the item {:?} has no tags", parcel.name)))?;
+    let tags = entry
+        .as_object_mut()
+        .ok_or_else(|| Error::invalid(&place, format!("the item {:?} has no tags", parcel.name)))?;
 
     let version_of = |tags: &Map<String, Value>, tag: &str| {
         tags.get(tag).and_then(|details| details.get("version")).and_then(Value::as_str).map(str::to_owned)
@@ -204,7 +216,8 @@ fn catalogued(root: &Path, parcel: Parcel, push: &Push) -> Result<Pushed> {
     let newest = current.as_ref().is_none_or(|current| order(&version) >= order(current));
     let mut names: Vec<String> = push.tags.clone();
     names.extend(newest.then(|| LATEST.to_owned()));
-    let unchanged = same && names.iter().all(|tag| version_of(tags, tag).as_deref() == Some(version.as_str()));
+    let unchanged =
+        same && names.iter().all(|tag| version_of(tags, tag).as_deref() == Some(version.as_str()));
     let path = folder_of(&version);
     if unchanged {
         return Ok(Pushed { name: parcel.name, version, tags: names, changed: false, path });
@@ -212,10 +225,13 @@ fn catalogued(root: &Path, parcel: Parcel, push: &Push) -> Result<Pushed> {
 
     let mut details = parcel.details(&version);
     let source = parcel.code.as_ref().map(|(name, _)| format!("src/{name}"));
-    details.insert("assets".to_owned(), match source {
-        Some(source) => json!({ "function": "src/function.yaml", "source": source }),
-        None => json!({ "function": "src/function.yaml" }),
-    });
+    details.insert(
+        "assets".to_owned(),
+        match source {
+            Some(source) => json!({ "function": "src/function.yaml", "source": source }),
+            None => json!({ "function": "src/function.yaml" }),
+        },
+    );
     if !same {
         put(root, &item.join(&version), &parcel, &version)?;
     }
@@ -242,8 +258,11 @@ fn put(root: &Path, to: &Path, parcel: &Parcel, version: &str) -> Result<()> {
 /// Into a folder that has one folder for each function, and one version of each.
 fn plain(root: &Path, parcel: Parcel, push: &Push) -> Result<Pushed> {
     if let Some(tag) = push.tags.first() {
-        return Err(Error::new(ErrorKind::Unsupported, format!("this hub keeps one version of a function, and no tag {tag:?}"))
-            .help("tags are kept by hubs with a catalogue: push into an empty folder to begin one"));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("this hub keeps one version of a function, and no tag {tag:?}"),
+        )
+        .help("tags are kept by hubs with a catalogue: push into an empty folder to begin one"));
     }
     let name = parcel.name.replace('-', "_");
     let folder = [&parcel.name, &name].into_iter().map(|name| root.join(name)).find(|folder| folder.is_dir());

@@ -103,9 +103,9 @@ fn absolute(root: &Path, source: &Source, folder: &str) -> String {
 #[cfg_attr(not(feature = "source"), expect(dead_code, reason = "without sources nothing is fetched"))]
 fn is_shared(plan: &Plan) -> bool {
     let Plan::Host(plan) = plan else { return false };
-    plan.main().is_some_and(|main| {
-        matches!(&main.work, Work::Python { isolation, .. } if *isolation != Isolation::Process)
-    })
+    plan.main().is_some_and(
+        |main| matches!(&main.work, Work::Python { isolation, .. } if *isolation != Isolation::Process),
+    )
 }
 
 impl Inner {
@@ -239,7 +239,8 @@ mod fetch {
                 }
                 None => {
                     let cause = Cause::new(Reason::Aborted, "it was stopped on request");
-                    let verdict = Verdict { state: RunState::Aborted, cause: Some(cause), ..Verdict::default() };
+                    let verdict =
+                        Verdict { state: RunState::Aborted, cause: Some(cause), ..Verdict::default() };
                     self.end(verdict).await?;
                     Ok(None)
                 }
@@ -298,7 +299,8 @@ mod fetch {
             match self.record.run.metadata.annotations.get(labels::SOURCE_COMMIT) {
                 Some(commit) => {
                     let (url, fragment) = source.address.split_once('#').unwrap_or((&source.address, ""));
-                    let path = fragment.split_once(':').map(|(_, path)| format!(":{path}")).unwrap_or_default();
+                    let path =
+                        fragment.split_once(':').map(|(_, path)| format!(":{path}")).unwrap_or_default();
                     format!("{url}#{commit}{path}")
                 }
                 None => source.address.clone(),

@@ -40,9 +40,8 @@ impl Address {
     /// # Errors
     /// `Invalid`, at `spec.build.source`.
     pub(crate) fn parse(source: &str, base: &Path) -> Result<Self> {
-        let wrong = |what: &str| {
-            Error::invalid("spec.build.source", format!("{:?} {what}", mask(source))).help(HELP)
-        };
+        let wrong =
+            |what: &str| Error::invalid("spec.build.source", format!("{:?} {what}", mask(source))).help(HELP);
         let source = source.trim();
         if let Some(git) = GitAddress::parse(source)? {
             return Ok(Self::Git(git));
@@ -103,7 +102,8 @@ pub(crate) fn mask(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         out.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '<' | '>' | '#' | '?'));
+        let end =
+            after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '<' | '>' | '#' | '?'));
         let authority = &after[..end.unwrap_or(after.len())];
         rest = after;
         if let Some(user) = authority.rfind('@')

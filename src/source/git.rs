@@ -46,7 +46,9 @@ impl Repository {
         };
         let plain = match address.split_once("://") {
             Some(("git", rest)) => format!("https://{rest}"),
-            Some(("git+https" | "git+http" | "git+ssh" | "git+file", _)) => address["git+".len()..].to_owned(),
+            Some(("git+https" | "git+http" | "git+ssh" | "git+file", _)) => {
+                address["git+".len()..].to_owned()
+            }
             Some(("ssh", _)) => address.to_owned(),
             Some(("https" | "http" | "file", rest)) if rest.trim_end_matches('/').ends_with(".git") => {
                 address.to_owned()
@@ -95,7 +97,8 @@ impl Repository {
         let mut args = vec!["ls-remote", "--", &self.url];
         let name = reference.strip_prefix("refs/heads/").or_else(|| reference.strip_prefix("refs/tags/"));
         let name = name.unwrap_or(reference);
-        let patterns = [format!("refs/heads/{name}"), format!("refs/tags/{name}^{{}}"), format!("refs/tags/{name}")];
+        let patterns =
+            [format!("refs/heads/{name}"), format!("refs/tags/{name}^{{}}"), format!("refs/tags/{name}")];
         match reference {
             "" => args.push("HEAD"),
             _ => args.extend(patterns.iter().map(String::as_str)),
@@ -107,10 +110,17 @@ impl Repository {
         };
         let commit = match reference {
             "" => found("HEAD"),
-            _ => patterns.iter().filter(|pattern| pattern.starts_with(reference) || name == reference).find_map(|pattern| found(pattern)),
+            _ => patterns
+                .iter()
+                .filter(|pattern| pattern.starts_with(reference) || name == reference)
+                .find_map(|pattern| found(pattern)),
         };
         commit.filter(|commit| is_commit(commit)).ok_or_else(|| {
-            let what = if reference.is_empty() { "has no commits".to_owned() } else { format!("has no branch or tag {reference:?}") };
+            let what = if reference.is_empty() {
+                "has no commits".to_owned()
+            } else {
+                format!("has no branch or tag {reference:?}")
+            };
             Error::not_found(format!("{} {what}", self.shown()))
                 .help("check the name; a commit is written with all its 40 digits")
         })
@@ -120,7 +130,13 @@ impl Repository {
     ///
     /// # Errors
     /// As [`Self::resolve`]; then the folder may be half full.
-    pub(crate) async fn checkout(&self, reference: &str, commit: &str, to: &Path, progress: Progress<'_>) -> Result<()> {
+    pub(crate) async fn checkout(
+        &self,
+        reference: &str,
+        commit: &str,
+        to: &Path,
+        progress: Progress<'_>,
+    ) -> Result<()> {
         progress(&format!("fetching {} at {}", self.shown(), &commit[..12.min(commit.len())]));
         let folder = to.display().to_string();
         self.git(&["init", "--quiet", "--template=", "--", &folder], None).await?;
@@ -220,9 +236,14 @@ impl Repository {
             "Could not resolve hostname",
             "Temporary failure in name resolution",
         ];
-        const NO_ACCESS: [&str; 4] =
-            ["could not read Username", "Authentication failed", "Permission denied (", "terminal prompts disabled"];
-        let lines: Vec<String> = stderr.lines().map(|line| self.hidden(line.trim())).filter(|line| !line.is_empty()).collect();
+        const NO_ACCESS: [&str; 4] = [
+            "could not read Username",
+            "Authentication failed",
+            "Permission denied (",
+            "terminal prompts disabled",
+        ];
+        let lines: Vec<String> =
+            stderr.lines().map(|line| self.hidden(line.trim())).filter(|line| !line.is_empty()).collect();
         let has = |signs: &[&str]| signs.iter().any(|sign| lines.iter().any(|line| line.contains(sign)));
         let place = self.shown();
         if has(&UNREACHABLE) {
@@ -230,8 +251,11 @@ impl Repository {
                 .help("check the network and the address");
         }
         if has(&NO_ACCESS) {
-            return Error::new(ErrorKind::PermissionDenied, format!("{place} is not there, or asks who you are"))
-                .help("check the address; git's own credential helper or an ssh key gives it credentials");
+            return Error::new(
+                ErrorKind::PermissionDenied,
+                format!("{place} is not there, or asks who you are"),
+            )
+            .help("check the address; git's own credential helper or an ssh key gives it credentials");
         }
         if has(&["does not appear to be a git repository", "not found", "does not exist"]) {
             return Error::not_found(format!("there is no repository {place}"));
@@ -245,7 +269,8 @@ impl Repository {
     fn hidden(&self, line: &str) -> String {
         let mut line = mask(line);
         if let Some(credentials) = &self.credentials {
-            for part in credentials.expose().split(':').filter(|part| part.len() > 3 && *part != TOKEN_ALONE) {
+            for part in credentials.expose().split(':').filter(|part| part.len() > 3 && *part != TOKEN_ALONE)
+            {
                 line = line.replace(part, "***");
             }
         }

@@ -27,13 +27,13 @@ use sha2::{Digest, Sha256};
 pub use archive::{Limits, Unpacked, unpack};
 
 use address::Address;
-use shelf::Kept;
+pub(crate) use address::shown;
 #[cfg(feature = "hub")]
 pub(crate) use address::{GitAddress, mask};
-pub(crate) use address::shown;
-pub(crate) use shelf::{Shelf, hex, key, remove};
+use shelf::Kept;
 #[cfg(feature = "hub")]
 pub(crate) use shelf::write_whole;
+pub(crate) use shelf::{Shelf, hex, key, remove};
 
 /// Told what is being done, for people.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -159,7 +159,10 @@ impl Sources {
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => match self.shelf.noted::<Seen>(&seen) {
                 Some(Seen { commit }) => {
-                    notes.push(format!("{place} cannot be reached: its commit {} of before is used", short(&commit)));
+                    notes.push(format!(
+                        "{place} cannot be reached: its commit {} of before is used",
+                        short(&commit)
+                    ));
                     commit
                 }
                 None => return Err(error),
@@ -190,14 +193,24 @@ impl Sources {
 
     /// A file at a URL, and what the user should know of it.
     #[cfg(all(feature = "hub", feature = "http"))]
-    pub(crate) async fn file(&self, url: &url::Url, limit: u64, progress: Progress<'_>) -> Result<(PathBuf, Option<String>)> {
+    pub(crate) async fn file(
+        &self,
+        url: &url::Url,
+        limit: u64,
+        progress: Progress<'_>,
+    ) -> Result<(PathBuf, Option<String>)> {
         let fetched = self.web.fetch(url, limit, progress).await?;
         Ok((fetched.path, fetched.note))
     }
 
     /// Without https there is none.
     #[cfg(all(feature = "hub", not(feature = "http")))]
-    pub(crate) async fn file(&self, _: &url::Url, _: u64, _: Progress<'_>) -> Result<(PathBuf, Option<String>)> {
+    pub(crate) async fn file(
+        &self,
+        _: &url::Url,
+        _: u64,
+        _: Progress<'_>,
+    ) -> Result<(PathBuf, Option<String>)> {
         Err(no_http())
     }
 
@@ -317,7 +330,10 @@ fn digest_of(path: &Path, limit: u64, stop: &AtomicBool) -> Result<String> {
     let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
     let size = file.metadata().map_err(|error| Error::io("read", path, error))?.len();
     if size > limit {
-        return Err(Error::invalid(path.display().to_string(), format!("it has {size} bytes; at most {limit} are taken")));
+        return Err(Error::invalid(
+            path.display().to_string(),
+            format!("it has {size} bytes; at most {limit} are taken"),
+        ));
     }
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];

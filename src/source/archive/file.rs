@@ -144,7 +144,11 @@ impl<'a> Unpacker<'a> {
         if up > depth {
             return leaves("leaves the archive");
         }
-        if target.is_empty() || target.contains(&0) || target.len() > LONGEST_PATH || path.as_os_str().is_empty() {
+        if target.is_empty()
+            || target.contains(&0)
+            || target.len() > LONGEST_PATH
+            || path.as_os_str().is_empty()
+        {
             return leaves("is none");
         }
         if self.links.insert(path.clone(), to.to_owned()).is_some() || self.root.join(&path).exists() {
@@ -211,7 +215,9 @@ impl<'a> Unpacker<'a> {
                 let path = path.strip_prefix(self.root).unwrap_or(path);
                 refused(self.name, format!("it has {:?} as two different things", path.display()))
             }
-            Io::InvalidFilename => refused(self.name, "one of its names is too long for this disk".to_owned()),
+            Io::InvalidFilename => {
+                refused(self.name, "one of its names is too long for this disk".to_owned())
+            }
             _ => Error::io("write", path, error),
         }
     }

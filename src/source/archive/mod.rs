@@ -2,6 +2,8 @@
 
 mod file;
 mod tar;
+#[cfg(test)]
+mod tests;
 mod zip;
 
 use std::{
@@ -104,8 +106,9 @@ fn read(
             tar::unpack(file, &mut unpacker)?;
         }
         _ => {
-            return Err(refused(name, "it is neither gzip, tar nor zip".to_owned())
-                .help("archives are .tar.gz, .tgz, .tar or .zip; is it an error page, or another compression?"));
+            return Err(refused(name, "it is neither gzip, tar nor zip".to_owned()).help(
+                "archives are .tar.gz, .tgz, .tar or .zip; is it an error page, or another compression?",
+            ));
         }
     }
     unpacker.finish()

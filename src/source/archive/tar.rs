@@ -64,7 +64,8 @@ fn write(entry: &mut Entry<'_, impl Read>, before: Before, to: &mut Unpacker<'_>
         }
         EntryType::Directory => to.folder(&path),
         EntryType::Symlink => {
-            let target = before.link.or_else(|| entry.header().link_name_bytes().map(|name| name.into_owned()));
+            let target =
+                before.link.or_else(|| entry.header().link_name_bytes().map(|name| name.into_owned()));
             to.link(&path, &target.unwrap_or_default())
         }
         EntryType::Link => refuse("a hard link"),

@@ -116,12 +116,17 @@ fn details(item: Option<&Item>, function: &Function, digest: &str) -> String {
     let mut out = table::render(&[], rows, Long::Wrap, &Terminal::default());
     if !spec.entry_points.is_empty() {
         let rows = spec.entry_points.iter().map(|(name, entry)| {
-            let parameters: Vec<_> = entry.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+            let parameters: Vec<_> =
+                entry.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
             vec![text(name.clone()), text(parameters.join(", ")), text(human::shorten(&entry.doc, 80))]
         });
         out.push('\n');
-        out += &table::render(&["HANDLER", "PARAMETERS", "DOC"], rows.collect(), Long::Wrap, &Terminal::default());
+        out += &table::render(
+            &["HANDLER", "PARAMETERS", "DOC"],
+            rows.collect(),
+            Long::Wrap,
+            &Terminal::default(),
+        );
     }
     out
 }
-

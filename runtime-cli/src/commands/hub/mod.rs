@@ -9,7 +9,7 @@ use runtimes::{Result, hub::Hub};
 
 use crate::{
     home::Home,
-    output::{Format, OutputArgs, Terminal, stdio},
+    output::{Format, Terminal, stdio},
 };
 
 const EXAMPLES: &str = "\
@@ -90,4 +90,3 @@ fn quiet(_: &str) {}
 fn reference(text: &str) -> String {
     if text.contains("://") { text.to_owned() } else { format!("hub://{text}") }
 }
-

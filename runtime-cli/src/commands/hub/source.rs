@@ -107,8 +107,10 @@ fn list(args: &OutputArgs, hub: &Hub, terminal: &Terminal) -> Result<String> {
             Ok(table::render(&["NAME", "PATH", "CHANNEL", "DESCRIPTION"], rows, Long::Cut, terminal))
         }
         format => {
-            let shown: Vec<_> =
-                sources.iter().map(|source| HubSource { path: source.shown_path(), ..source.clone() }).collect();
+            let shown: Vec<_> = sources
+                .iter()
+                .map(|source| HubSource { path: source.shown_path(), ..source.clone() })
+                .collect();
             data(&shown, format)
         }
     }
