@@ -2,20 +2,21 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use runtime_core::{Error, Registry, Result, Store, Target};
 use tokio::sync::watch as channel;
 
-use super::{Guard, Orchestrator, checked::Known, inner::Inner, owner::Owner, reserve::Reserve};
+use super::{Guard, Orchestrator, checked::Known, inner::Inner, owner::Owner, place, reserve::Reserve};
 
 /// Puts an orchestrator together.
 pub struct Builder {
     pub(super) home: PathBuf,
     pub(super) recover: bool,
     pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) store_url: Option<String>,
     pub(super) registry: Option<Registry>,
     pub(super) targets: Vec<Arc<dyn Target>>,
 }
@@ -32,6 +33,15 @@ impl Builder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// The store of this address, in place of the one file in the home folder: `postgres://USER@HOST/DATABASE` (feature
+    /// `postgres`), `sqlite:FILE` (feature `sqlite`), `memory:`. Several orchestrators, on one machine or many, may have
+    /// the same database.
+    #[must_use]
+    pub fn store_url(mut self, url: impl Into<String>) -> Self {
+        self.store_url = Some(url.into());
         self
     }
 
@@ -58,9 +68,10 @@ impl Builder {
         std::fs::create_dir_all(&home).map_err(|error| {
             Error::io("create", &home, error).help("choose another folder with --home or RUNTIMES_HOME")
         })?;
-        let store = match self.store {
-            Some(store) => store,
-            None => default_store(&home).await?,
+        let store = match (self.store, self.store_url) {
+            (Some(store), _) => store,
+            (None, Some(url)) => place::open(&url).await?,
+            (None, None) => place::default(&home).await?,
         };
         #[allow(unused_mut, reason = "without kinds of this machine there is no target to add")]
         let mut targets: BTreeMap<&'static str, Arc<dyn Target>> = BTreeMap::new();
@@ -92,16 +103,6 @@ impl Builder {
         }
         Ok(orchestrator)
     }
-}
-
-#[cfg(feature = "sqlite")]
-async fn default_store(home: &Path) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(crate::store::SqliteStore::open(&home.join("runtimes.db")).await?))
-}
-
-#[cfg(not(feature = "sqlite"))]
-async fn default_store(_: &Path) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(runtime_core::store::MemoryStore::default()))
 }
 
 /// The kinds of the features of this build, and those of other linked crates.

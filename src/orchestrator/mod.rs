@@ -6,6 +6,7 @@ mod follow;
 mod inner;
 mod log;
 mod owner;
+mod place;
 mod recover;
 mod reduce;
 mod request;
@@ -67,6 +68,7 @@ impl Orchestrator {
             home: home.as_ref().to_owned(),
             recover: true,
             store: None,
+            store_url: None,
             registry: None,
             targets: Vec::new(),
         }

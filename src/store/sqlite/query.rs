@@ -4,7 +4,7 @@
 use runtime_core::{RunState, store::RunFilter};
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::row::RUN_COLUMNS;
+use super::read::RUN_COLUMNS;
 
 /// Above every text that begins with what stands before it.
 pub(super) const AFTER: char = char::MAX;
