@@ -4,12 +4,21 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, atomic::AtomicBool},
+    time::Duration,
 };
 
 use runtime_core::{Error, Registry, Result, Store, Target};
 use tokio::sync::watch as channel;
 
-use super::{Guard, Orchestrator, checked::Known, inner::Inner, owner::Owner, place, reserve::Reserve};
+use super::{
+    Guard, Orchestrator,
+    checked::Known,
+    inner::Inner,
+    lease::{Lease, Place},
+    owner::Owner,
+    place,
+    reserve::Reserve,
+};
 
 /// Puts an orchestrator together.
 pub struct Builder {
@@ -17,12 +26,14 @@ pub struct Builder {
     pub(super) recover: bool,
     pub(super) store: Option<Arc<dyn Store>>,
     pub(super) store_url: Option<String>,
+    pub(super) lease: Duration,
     pub(super) registry: Option<Registry>,
     pub(super) targets: Vec<Arc<dyn Target>>,
 }
 
 impl Builder {
-    /// Whether opening takes up the runs that nobody follows any more; it does, unless told otherwise.
+    /// Whether opening takes up the runs that nobody follows any more; it does, unless told otherwise. Where several
+    /// homes share the store, it goes on doing so.
     #[must_use]
     pub fn recover(mut self, recover: bool) -> Self {
         self.recover = recover;
@@ -42,6 +53,15 @@ impl Builder {
     #[must_use]
     pub fn store_url(mut self, url: impl Into<String>) -> Self {
         self.store_url = Some(url.into());
+        self
+    }
+
+    /// How long others wait before they take the runs of an orchestrator that is not heard of any more; 15 seconds,
+    /// unless told otherwise. It tells of itself three times as often, through the store, where that is not the one file
+    /// of its home. The clocks of all machines must agree to a fraction of this.
+    #[must_use]
+    pub fn lease(mut self, length: Duration) -> Self {
+        self.lease = length;
         self
     }
 
@@ -68,6 +88,8 @@ impl Builder {
         std::fs::create_dir_all(&home).map_err(|error| {
             Error::io("create", &home, error).help("choose another folder with --home or RUNTIMES_HOME")
         })?;
+        // The one file of a home is shared by those who have that home, and they see each other's locks.
+        let leased = self.store.is_some() || self.store_url.is_some();
         let store = match (self.store, self.store_url) {
             (Some(store), _) => store,
             (None, Some(url)) => place::open(&url).await?,
@@ -82,8 +104,14 @@ impl Builder {
             Some(registry) => registry,
             None => linked()?,
         };
+        let place = Place::of(&home)?;
+        let owner = Owner::register(&home, &place, leased)?;
+        let lease = leased.then(|| Lease::new(Arc::clone(&store), owner.id(), place.clone(), self.lease));
         let inner = Arc::new(Inner {
-            owner: Owner::register(&home)?,
+            lease: lease.transpose()?,
+            place,
+            owner,
+            recovers: self.recover,
             reserve: Reserve::keep(&home),
             home,
             store,
@@ -98,6 +126,7 @@ impl Builder {
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
         if self.recover {
             orchestrator.recover().await?;
+            orchestrator.inner.tend();
         } else {
             orchestrator.inner.sweep().await;
         }

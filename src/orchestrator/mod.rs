@@ -4,6 +4,7 @@ mod builder;
 mod checked;
 mod follow;
 mod inner;
+mod lease;
 mod log;
 mod owner;
 mod place;
@@ -69,6 +70,7 @@ impl Orchestrator {
             recover: true,
             store: None,
             store_url: None,
+            lease: lease::LENGTH,
             registry: None,
             targets: Vec::new(),
         }
@@ -132,7 +134,7 @@ impl Orchestrator {
     /// # Errors
     /// When the store cannot be read.
     pub async fn orphans(&self) -> Result<Vec<RunKey>> {
-        Ok(self.inner.orphans().await?.iter().map(|record| record.run.key()).collect())
+        Ok(self.inner.orphans().await?.iter().map(|orphan| orphan.record.run.key()).collect())
     }
 
     /// Waits until nothing is followed here any more.
@@ -189,7 +191,11 @@ impl Orchestrator {
                 match tokio::time::timeout(PATIENCE, self.watch(key).await?.wait()).await {
                     Ok(ended) => return ended,
                     Err(_) if self.inner.live(key).is_some() => break,
-                    Err(_) => {}
+                    Err(_) => {
+                        if let Some(place) = self.inner.out_of_reach(key).await? {
+                            return Err(elsewhere(key, &place.to_string()));
+                        }
+                    }
                 }
             }
         }
@@ -325,7 +331,13 @@ impl Orchestrator {
             target.close().await;
         }
         // Detached runs are the next one's.
+        let left = !self.inner.active().is_empty();
         self.inner.let_go();
+        if let Some(lease) = &self.inner.lease
+            && let Err(error) = lease.leave(left).await
+        {
+            tracing::warn!(%error, "the lease could not be given up; it ends by itself");
+        }
         let closed = self.inner.store.close().await;
         self.inner.owner.leave();
         closed
@@ -334,6 +346,14 @@ impl Orchestrator {
 
 fn no_run(key: &RunKey) -> Error {
     Error::not_found(format!("there is no run {key}")).help("`runtimes runs` lists them")
+}
+
+fn elsewhere(key: &RunKey, place: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("run {key} goes on in {place}, where nobody follows it at the moment"),
+    )
+    .help("it is to be stopped: the next orchestrator that is opened there stops it")
 }
 
 fn remove(folder: &Path) -> Result<()> {
