@@ -105,7 +105,7 @@ pub(super) enum Standing {
     /// It is gone; what it started is in this home.
     Gone,
     /// It was closed, and what it started goes on, in another home.
-    Left(Place),
+    Left(Option<Place>),
     /// It is gone, and so is all knowledge of what it started.
     Lost(Option<Place>),
 }
@@ -139,7 +139,7 @@ impl Other {
             (None, _) if is_here => Standing::Gone,
             (None, false) => Standing::Alive,
             (None, true) => match &self.place {
-                Some(place) if self.left => Standing::Left(place.clone()),
+                place if self.left => Standing::Left(place.clone()),
                 place => Standing::Lost(place.clone()),
             },
         }
@@ -306,7 +306,7 @@ mod tests {
         one.leave(true).await.unwrap();
         let seen = all(&*store).await.unwrap();
         let now = Timestamp::now().checked_add(SignedDuration::from_secs(1)).unwrap();
-        assert_eq!(seen[0].standing(&place("b"), None, now), Standing::Left(place("a")));
+        assert_eq!(seen[0].standing(&place("b"), None, now), Standing::Left(Some(place("a"))));
         assert_eq!(seen[0].standing(&place("a"), None, now), Standing::Gone);
         let two = lease("two");
         two.hold().await.unwrap();

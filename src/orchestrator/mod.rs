@@ -13,6 +13,7 @@ mod reduce;
 mod request;
 mod reserve;
 mod submit;
+mod tend;
 mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -108,14 +109,16 @@ impl Orchestrator {
         Ok(self.submit(request).await?.key())
     }
 
-    /// Checks a request and records the run, owned by nobody: whoever recovers next starts it.
+    /// Checks a request and records the run, owned by nobody: whoever recovers next in this home starts it.
     ///
     /// # Errors
     /// As [`Self::run_detached`].
     pub async fn record(&self, request: impl Into<Request>) -> Result<RunKey> {
         let request = Request { detached: true, ..request.into() };
         let mut prepared = self.inner.prepare(&request).await?;
-        prepared.record.owner = String::new();
+        let bound = self.inner.lease.is_some() && prepared.target.is_bound();
+        prepared.record.owner =
+            if bound { owner::Owner::anybody_in(&self.inner.place) } else { String::new() };
         self.inner.record(&mut prepared).await?;
         Ok(prepared.record.run.key())
     }
@@ -193,7 +196,7 @@ impl Orchestrator {
                     Err(_) if self.inner.live(key).is_some() => break,
                     Err(_) => {
                         if let Some(place) = self.inner.out_of_reach(key).await? {
-                            return Err(elsewhere(key, &place.to_string()));
+                            return Err(elsewhere(key, &place));
                         }
                     }
                 }

@@ -13,6 +13,9 @@ use super::lease::Place;
 /// How the ids of those begin that hold a lease.
 const LEASED: &str = "lease";
 
+/// In the place of an owner: whoever comes first.
+const ANYBODY: &str = "anybody";
+
 /// An owner's file has its name after so long, or never.
 const NAMING: Duration = Duration::from_secs(60);
 
@@ -57,6 +60,16 @@ impl Owner {
     /// Whether a lease tells of the owner of this id.
     pub(super) fn is_leased(id: &str) -> bool {
         id.split_once('.').is_some_and(|(kind, _)| kind == LEASED)
+    }
+
+    /// Who owns a run that anybody in this home may start, and nobody elsewhere.
+    pub(super) fn anybody_in(place: &Place) -> String {
+        format!("{}.{ANYBODY}", place.home)
+    }
+
+    /// Whether that is such a one, of whichever home.
+    pub(super) fn is_anybody(id: &str) -> bool {
+        id.split_once('.').is_some_and(|(_, who)| who == ANYBODY)
     }
 
     /// Whether the owner of this id, which has no lease, is of this home.

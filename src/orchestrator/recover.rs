@@ -49,11 +49,11 @@ impl Inner {
     }
 
     /// Where a run goes on that nobody follows and that cannot be reached from here.
-    pub(super) async fn out_of_reach(&self, key: &RunKey) -> Result<Option<Place>> {
+    pub(super) async fn out_of_reach(&self, key: &RunKey) -> Result<Option<String>> {
         let Some(record) = self.store.get_run(key).await? else { return Ok(None) };
         let mut standing = self.standing([record.owner.as_str()].into_iter()).await?;
         match standing.remove(&record.owner) {
-            Some(Standing::Left(place)) if !record.run.state().is_terminal() => Ok(Some(place)),
+            Some(Standing::Left(place)) if !record.run.state().is_terminal() => Ok(Some(name_of(place))),
             _ => Ok(None),
         }
     }
@@ -75,6 +75,7 @@ impl Inner {
                 None if Owner::is_leased(id) => Standing::Lost(None),
                 // One that holds no lease can only be judged in its own home.
                 None if Owner::is_of(id, &self.place) => Standing::Gone,
+                None if Owner::is_anybody(id) => Standing::Left(None),
                 None => Standing::Alive,
             }
         };
@@ -136,22 +137,10 @@ impl Inner {
         Ok(followed)
     }
 
-    /// Forgets the leases that are over and on which no run depends any more.
-    async fn forget_leases(&self) -> Result<()> {
-        let now = Timestamp::now();
-        for lease in lease::all(&*self.store).await?.iter().filter(|lease| lease.is_over(now)) {
-            let filter = RunFilter { owner: Some(lease.id.clone()), limit: 1, ..RunFilter::active() };
-            if lease.id != self.owner.id() && self.store.list_runs(&filter).await?.is_empty() {
-                lease::forget(&*self.store, lease).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Ends a run whose processes were started in another home, by an orchestrator that is gone: nobody can say what
     /// became of them.
     async fn declare_lost(&self, mut record: RunRecord, place: Option<Place>) -> Result<()> {
-        let place = place.map_or_else(|| "another home".to_owned(), |place| place.to_string());
+        let place = name_of(place);
         let message = format!(
             "its orchestrator ({place}) is gone, and what it started there cannot be reached from here"
         );
@@ -166,52 +155,6 @@ impl Inner {
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
             other => other.map(drop),
         }
-    }
-
-    /// From now on renews the lease, and takes up what others leave, where this orchestrator does that; ends with it.
-    pub(super) fn tend(self: &Arc<Self>) {
-        let Some(lease) = self.lease.as_ref().filter(|lease| lease.start_tending()) else { return };
-        let (inner, third) = (Arc::downgrade(self), lease.third());
-        tokio::spawn(async move {
-            let mut pause = third;
-            loop {
-                tokio::time::sleep(pause).await;
-                let Some(inner) = inner.upgrade() else { return };
-                pause = match inner.look_after().await {
-                    Ok(()) => third,
-                    Err(error) => {
-                        tracing::warn!(%error, "the lease cannot be renewed, or others not be looked after");
-                        (third / 4).min(Duration::from_secs(1))
-                    }
-                };
-            }
-        });
-    }
-
-    async fn look_after(self: &Arc<Self>) -> Result<()> {
-        let Some(lease) = &self.lease else { return Ok(()) };
-        if lease.renew().await? {
-            self.let_go_of_taken().await?;
-        }
-        if self.recovers && !self.orphans().await?.is_empty() {
-            self.recover().await?;
-        }
-        Ok(())
-    }
-
-    /// After a time without a lease: stops what others have taken, or ended, meanwhile.
-    async fn let_go_of_taken(&self) -> Result<()> {
-        let followed: Vec<RunKey> = self.active().keys().cloned().collect();
-        for key in followed {
-            let record = self.store.get_run(&key).await?;
-            let ours = record.as_ref().is_some_and(|record| record.owner == self.owner.id());
-            let ended_here = self.live(&key).is_none_or(|live| live.borrow().run.state().is_terminal());
-            if !ours && !ended_here {
-                tracing::warn!(%key, "another orchestrator took this run while this one held no lease");
-                self.abort_here(&key, Some(Duration::ZERO)).await;
-            }
-        }
-        Ok(())
     }
 
     /// Claims an orphan, if nobody else does first, and follows it. What this program cannot run is left to one that
@@ -241,14 +184,6 @@ impl Inner {
                 Ok(false)
             }
         }
-    }
-
-    /// Sees to it that others can tell that this orchestrator lives.
-    pub(super) async fn hold_lease(self: &Arc<Self>) -> Result<()> {
-        let Some(lease) = &self.lease else { return Ok(()) };
-        lease.hold().await?;
-        self.tend();
-        Ok(())
     }
 
     fn resume(self: &Arc<Self>, function: &Function, record: &RunRecord) -> Result<()> {
@@ -291,4 +226,8 @@ impl Inner {
         record.owner = String::new();
         self.store.update_run(&record).await.map(drop)
     }
+}
+
+fn name_of(place: Option<Place>) -> String {
+    place.map_or_else(|| "another home".to_owned(), |place| place.to_string())
 }
