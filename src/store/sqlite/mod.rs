@@ -22,9 +22,9 @@ use runtime_core::{
     run::RunKey,
     store::{Document, DocumentFilter, FunctionRecord, RunFilter, RunRecord, Version},
 };
-use sqlx::SqlitePool;
+use sqlx::{Row, SqlitePool};
 
-use self::engine::SqliteEngine;
+use self::{engine::SqliteEngine, query::Along};
 use super::database::{Database, DatabaseStore};
 
 /// The store in one SQLite file.
@@ -59,6 +59,23 @@ impl SqliteStore {
     }
 }
 
+impl Sqlite {
+    /// The index along which the fewest runs need be looked at.
+    async fn best(&self, filter: &RunFilter) -> sqlx::Result<Along> {
+        let candidates = Along::candidates(filter);
+        if let [only] = candidates[..] {
+            return Ok(only);
+        }
+        let counts = Along::count(&candidates, filter).build().fetch_one(&self.readers).await?;
+        let mut best = (i64::MAX, Along::State);
+        for (n, along) in candidates.into_iter().enumerate() {
+            let count: i64 = counts.try_get(n)?;
+            best = if count < best.0 { (count, along) } else { best };
+        }
+        Ok(best.1)
+    }
+}
+
 #[async_trait]
 impl Database for Sqlite {
     fn closed(&self) -> Error {
@@ -77,7 +94,9 @@ impl Database for Sqlite {
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>> {
         const OPERATION: &str = "store.list_runs";
-        let mut query = query::runs(filter);
+        let along =
+            self.best(filter).await.map_err(|error| error::from_sqlx(&self.path, OPERATION, error))?;
+        let mut query = query::runs(filter, along);
         let mut rows = query.build().fetch(&self.readers);
         let mut records = Vec::with_capacity(filter.limit.min(1024));
         while let Some(row) =
