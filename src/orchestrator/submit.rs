@@ -95,7 +95,10 @@ impl Inner {
     }
 
     /// Writes the function, where it is new, and the run.
-    pub(super) async fn record(&self, prepared: &mut Prepared) -> Result<()> {
+    pub(super) async fn record(self: &Arc<Self>, prepared: &mut Prepared) -> Result<()> {
+        if prepared.record.owner == self.owner.id() {
+            self.hold_lease().await?;
+        }
         let Prepared { function, tag, record, .. } = prepared;
         let name = (function.metadata.project.clone(), function.metadata.name.clone());
         let known = tag.is_empty() && self.known(&name).as_deref() == Some(function.metadata.hash.as_str());

@@ -61,6 +61,11 @@ impl Folders {
         self.pool().clean.insert(key.clone());
     }
 
+    /// Whether there is anything of a run.
+    pub(crate) fn has(&self, key: &RunKey) -> bool {
+        self.attempt(key, 0).is_dir()
+    }
+
     /// Frees all attempts of a run.
     pub(crate) fn release(&self, key: &RunKey) -> Result<()> {
         let clean = self.pool().clean.remove(key);

@@ -187,6 +187,8 @@ impl Target for HostTarget {
         if let Some(control) = control {
             // A run that has just ended hears nothing more.
             let _ = control.send(Control::Abort(grace)).await;
+        } else if self.shared.folders.has(key) {
+            process::strays::kill(key, None);
         }
         Ok(())
     }
