@@ -5,7 +5,7 @@ pub mod hub;
 mod orchestrator;
 #[cfg(feature = "source")]
 pub mod source;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod store;
 #[cfg(all(feature = "http", feature = "source"))]
 mod web;

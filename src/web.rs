@@ -162,7 +162,7 @@ impl Web {
         let same = seen.filter(|seen| seen.digest == digest);
         let (name, path) = match same.and_then(|seen| Some((seen.key.clone(), self.kept(seen)?.path))) {
             Some(same) => same,
-            None => (name, place.done()?.path.join(BODY)),
+            None => (name, place.done().await?.path.join(BODY)),
         };
         self.shelf.note(&key(url.as_str()), &Seen { key: name, digest, etag, last_modified })?;
         Ok(Fetched { path, note: None })

@@ -242,7 +242,7 @@ impl Hub {
             for (name, bytes) in &fetched.files {
                 write_whole(&place.path().join(name), bytes)?;
             }
-            place.done()?;
+            place.done().await?;
         }
         Ok(())
     }

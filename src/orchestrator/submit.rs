@@ -59,9 +59,11 @@ impl Inner {
         runtime.validate(&function, &run)?;
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let job = self.with_source(&function, self.job(&run, plan, 0, detached))?;
-        for note in notes.iter().chain(&source_notes).chain(&target.check(&job).await?) {
-            super::reduce::add_note(&mut run, note);
+        let mut job = self.with_source(&function, self.job(run, plan, 0, detached))?;
+        let found = target.check(&job).await?;
+        let run = Arc::make_mut(&mut job.run);
+        for note in notes.iter().chain(&source_notes).chain(&found) {
+            super::reduce::add_note(run, note);
         }
         if detached && !runtime.capability().survives {
             return Err(Error::new(
@@ -70,9 +72,8 @@ impl Inner {
             )
             .help("run it without `--detach`, or from a program that stays"));
         }
-        let job = Job { run: Arc::new(run.clone()), ..job };
         let record = RunRecord {
-            run,
+            run: run.clone(),
             revision: 0,
             owner: self.owner.id().to_owned(),
             target: target.name().to_owned(),
@@ -102,7 +103,10 @@ impl Inner {
     }
 
     /// Writes the function, where it is new, and the run.
-    pub(super) async fn record(&self, prepared: &mut Prepared) -> Result<()> {
+    pub(super) async fn record(self: &Arc<Self>, prepared: &mut Prepared) -> Result<()> {
+        if prepared.record.owner == self.owner.id() {
+            self.hold_lease().await?;
+        }
         let Prepared { function, tag, record, .. } = prepared;
         let name = (function.metadata.project.clone(), function.metadata.name.clone());
         let known = tag.is_empty() && self.known(&name).as_deref() == Some(function.metadata.hash.as_str());
@@ -117,16 +121,16 @@ impl Inner {
     }
 
     /// The job of a run, as a target takes it.
-    pub(super) fn job(&self, run: &Run, plan: Plan, attempt: u32, detached: bool) -> Job {
+    pub(super) fn job(&self, run: Run, plan: Plan, attempt: u32, detached: bool) -> Job {
         let folder = |label: &str| run.metadata.annotations.get(label).map(PathBuf::from).unwrap_or_default();
         Job {
             key: run.key(),
             attempt,
-            run: Arc::new(run.clone()),
             plan: Arc::new(plan),
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
-            artifact_path: self.artifact_path(run),
+            artifact_path: self.artifact_path(&run),
+            run: Arc::new(run),
             log_position: LogPosition::default(),
             resumed: false,
             detached,
@@ -174,8 +178,9 @@ impl Inner {
     }
 }
 
+/// Without `.` and a last `/`: who compares it with the current folder finds them equal.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(current_dir()?.join(path))
+    Ok(current_dir()?.join(path).components().collect())
 }
 
 fn name_function(function: &mut Function, request: &Request) {

@@ -173,7 +173,7 @@ impl Sources {
             Ok(kept) => kept,
             Err(new) => {
                 repository.checkout(reference, &commit, new.path(), progress).await?;
-                new.done()?
+                new.done().await?
             }
         };
         let origin = match path.as_str() {
@@ -248,7 +248,7 @@ impl Sources {
                     return Err(Error::new(ErrorKind::Conflict, format!("{name} changed while it was read"))
                         .help("try again when it is complete"));
                 }
-                place.done()?
+                place.done().await?
             }
         };
         let path = kept.path.clone();

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use runtime_core::{Error, Result, serde_json};
+use runtime_core::{Error, ErrorKind, Result, serde_json};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
@@ -37,7 +37,7 @@ pub(crate) struct Kept {
 pub(crate) struct Place {
     partial: PathBuf,
     whole: PathBuf,
-    lock: File,
+    _lock: File,
 }
 
 impl Shelf {
@@ -74,7 +74,7 @@ impl Shelf {
             }
             let partial = self.root.join(format!("{key}.partial"));
             remove(&partial)?;
-            return Ok(Err(Place { partial, whole, lock }));
+            return Ok(Err(Place { partial, whole, _lock: lock }));
         }
     }
 
@@ -126,12 +126,19 @@ impl Place {
     ///
     /// # Errors
     /// When it cannot be moved into its place.
-    pub(crate) fn done(self) -> Result<Kept> {
+    pub(crate) async fn done(self) -> Result<Kept> {
         fs::rename(&self.partial, &self.whole).map_err(|error| Error::io("create", &self.whole, error))?;
-        let Self { whole, lock, partial } = &self;
-        let shared = lock.try_clone().and_then(|lock| lock.lock_shared().map(|()| lock));
-        let lock = shared.map_err(|error| Error::io("lock", partial, error))?;
-        Ok(Kept { path: whole.clone(), _lock: lock })
+        let path = self.whole.clone();
+        let lock_path = path.with_extension("lock");
+        // Let go, then taken again: to change it at once would wait for those who want it, who may wait for this.
+        drop(self);
+        let Some(lock) = open(&lock_path)? else { return Err(Error::internal("a lock was not made")) };
+        let lock = locked(lock, &lock_path, false).await?;
+        match is_at(&lock, &lock_path) && path.is_dir() {
+            true => Ok(Kept { path, _lock: lock }),
+            false => Err(Error::new(ErrorKind::Conflict, format!("{} was removed at once", path.display()))
+                .help("somebody is removing what is not used: try again")),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::scene::{Scene, Server, quiet};
 
 /// A function of this code.
 pub(crate) fn square(comment: &str) -> Function {
-    Function::new("local", "square-it").with_code(&format!("def square(context, n: int = 2):\n    return n * n  # {comment}\n"))
+    Function::new("local", "square-it")
+        .with_code(&format!("def square(context, n: int = 2):\n    return n * n  # {comment}\n"))
 }
 
 /// A scene with an empty hub `team`.
@@ -26,10 +27,8 @@ pub(crate) async fn team() -> Scene {
 }
 
 fn shared() -> Option<PathBuf> {
-    let folder = std::env::var_os("RUNTIMES_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("RUNTIMES_SHARED")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     Some(folder.join("hub")).filter(|folder| folder.is_dir())
 }
 
@@ -40,7 +39,11 @@ async fn every_function_of_the_shared_hub_imports_and_can_be_called() {
         return;
     };
     let scene = team().await;
-    scene.hub().add_source(HubSource::new("shared", folder.display().to_string()), false, &quiet).await.unwrap();
+    scene
+        .hub()
+        .add_source(HubSource::new("shared", folder.display().to_string()), false, &quiet)
+        .await
+        .unwrap();
     let hub = scene.hub();
     let listing = hub.list(Some("shared"), &quiet).await.unwrap();
     assert!(listing.notes.is_empty(), "{:?}", listing.notes);
@@ -57,8 +60,12 @@ async fn every_function_of_the_shared_hub_imports_and_can_be_called() {
         assert_eq!(function, there, "{reference}");
         assert!(function.code().unwrap().is_some(), "{reference}");
         // What needs no package runs here as it is: its stand-in for code is reached.
-        if function.kind == "job" && function.spec.build.requirements.is_empty() && !function.spec.default_handler.is_empty() {
-            let run = orchestrator.run(Request::new(Function { kind: "local".into(), ..function })).await.unwrap();
+        if function.kind == "job"
+            && function.spec.build.requirements.is_empty()
+            && !function.spec.default_handler.is_empty()
+        {
+            let run =
+                orchestrator.run(Request::new(Function { kind: "local".into(), ..function })).await.unwrap();
             assert_eq!(run.state(), RunState::Error);
             let error = run.status.error.unwrap();
             assert!(error.contains("NotImplementedError: stand-in"), "{reference}: {error}");
@@ -78,7 +85,10 @@ async fn push_makes_versions_and_moves_tags() {
         hub.push(function, &base, "team", &Push { version: version.to_owned(), tags, force })
     };
     let first = push(&square("one"), "", &[], false).unwrap();
-    assert_eq!((first.version.as_str(), &first.tags[..], first.changed), ("1.0.0", &["latest".to_owned()][..], true));
+    assert_eq!(
+        (first.version.as_str(), &first.tags[..], first.changed),
+        ("1.0.0", &["latest".to_owned()][..], true)
+    );
     assert!(!push(&square("one"), "", &[], false).unwrap().changed);
     let refused = push(&square("two"), "1.0.0", &[], false).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::AlreadyExists, "{refused}");
@@ -92,15 +102,21 @@ async fn push_makes_versions_and_moves_tags() {
 
     let item = hub.item("hub://square_it", &quiet).await.unwrap();
     let tags: Vec<_> = item.tags.iter().map(|(tag, version)| format!("{tag}={version}")).collect();
-    assert_eq!(tags, ["1.0.0=1.0.0", "1.0.1=1.0.1", "1.0.2=1.0.2", "2.0.0=2.0.0", "latest=2.0.0", "prod=2.0.0"]);
-    for (tag, comment) in [("1.0.0", "# one"), ("prod", "# three"), ("latest", "# three"), ("1.0.2", "# four")] {
+    assert_eq!(
+        tags,
+        ["1.0.0=1.0.0", "1.0.1=1.0.1", "1.0.2=1.0.2", "2.0.0=2.0.0", "latest=2.0.0", "prod=2.0.0"]
+    );
+    for (tag, comment) in
+        [("1.0.0", "# one"), ("prod", "# three"), ("latest", "# three"), ("1.0.2", "# four")]
+    {
         let imported = hub.import(&format!("hub://team/square-it:{tag}"), &quiet).await.unwrap();
         let code = imported.function.code().unwrap().unwrap();
         assert!(code.text.contains(comment), "{tag}: {}", code.text);
         // As others read it, by its folder.
         let folder = scene.path("team/functions/master/square_it").join(tag).join("src");
         assert_eq!(fs::read_to_string(folder.join("square-it.py")).unwrap(), code.text);
-        let item: serde_json::Value = yaml::from_str(&fs::read_to_string(folder.join("item.yaml")).unwrap(), "").unwrap();
+        let item: serde_json::Value =
+            yaml::from_str(&fs::read_to_string(folder.join("item.yaml")).unwrap(), "").unwrap();
         assert_eq!(item["name"], "square-it");
     }
     let error = hub.import("hub://square-it:9", &quiet).await.unwrap_err().to_string();
@@ -125,7 +141,8 @@ async fn a_folder_of_functions_is_a_hub_of_one_version_each() {
     assert_eq!(fs::read_to_string(scene.path("team/square_it/README.md")).unwrap(), "stays");
     let imported = hub.import("hub://square-it:1.0.0", &quiet).await.unwrap();
     assert!(imported.function.code().unwrap().unwrap().text.contains("# two"));
-    let names: Vec<_> = fs::read_dir(scene.path("team")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(scene.path("team")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
 }
 
@@ -169,7 +186,16 @@ fn addresses() {
         assert_eq!(reference.to_string(), shown);
         assert_eq!(Reference::is_address(text), text != "f/function.yaml");
     }
-    for wrong in ["hub://", "hub://a/b/c", "hub://a:../x", "hub://a:", "ftp://x/y", "git://host", "git+https://-x/y.git", "db://"] {
+    for wrong in [
+        "hub://",
+        "hub://a/b/c",
+        "hub://a:../x",
+        "hub://a:",
+        "ftp://x/y",
+        "git://host",
+        "git+https://-x/y.git",
+        "db://",
+    ] {
         assert!(Reference::parse(wrong).is_err(), "{wrong}");
     }
 }

@@ -14,7 +14,8 @@ use crate::{
 async fn what_was_pulled_stays_what_it_was() {
     let scene = team().await;
     let hub = scene.hub();
-    let push = |comment: &str| hub.push(&square(comment), &scene.path("."), "team", &Push::default()).unwrap();
+    let push =
+        |comment: &str| hub.push(&square(comment), &scene.path("."), "team", &Push::default()).unwrap();
     push("one");
     let reference = "hub://team/square-it";
     let pulled = hub.pull(reference, false, &quiet).await.unwrap();
@@ -59,7 +60,10 @@ async fn who_has_the_lock_alone_gets_the_same_or_an_error() {
 async fn a_function_in_a_repository_is_pinned_to_its_commit() {
     let scene = team().await;
     scene.write("repo/f/helper.py", "N = 1\n");
-    scene.write("repo/f/function.yaml", "kind: local\nmetadata: {name: f}\nspec: {command: main.py, default_handler: n}\n");
+    scene.write(
+        "repo/f/function.yaml",
+        "kind: local\nmetadata: {name: f}\nspec: {command: main.py, default_handler: n}\n",
+    );
     scene.write("repo/f/main.py", "import helper\n\ndef n(context):\n    return helper.N\n");
     let first = scene.commit("repo");
     let reference = format!("git+file://{}#main:f", scene.path("repo").display());

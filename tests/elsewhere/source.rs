@@ -67,7 +67,12 @@ async fn a_repository_at_a_branch_a_tag_and_a_commit() {
         assert_eq!(&annotations[labels::SOURCE_COMMIT], commit);
         assert!(annotations[labels::SOURCE].ends_with(&format!("#{commit}")), "{annotations:?}");
         // It worked in a copy: the next run does not find what this one wrote.
-        assert!(run.status.results["cwd"].as_str().unwrap().starts_with(scene.path("home/work").to_str().unwrap()));
+        assert!(
+            run.status.results["cwd"]
+                .as_str()
+                .unwrap()
+                .starts_with(scene.path("home/work").to_str().unwrap())
+        );
     }
     assert!(!scene.path("repo/src/out.txt").exists());
     let gone = run(&scene, &orchestrator, function(&format!("{url}#nowhere"))).await;
@@ -101,7 +106,14 @@ async fn archives_and_folders() {
     completed(&run(&scene, &orchestrator, there).await, 3);
     // A warm handler shares its code with others, and so its process.
     let warm = Function::new("handler", "warm").with_handler("train:fit").with_source("code.zip");
-    let warm = Function { spec: runtimes::core::function::Spec { workdir: "src".into(), pythonpath: "../lib".into(), ..warm.spec }, ..warm };
+    let warm = Function {
+        spec: runtimes::core::function::Spec {
+            workdir: "src".into(),
+            pythonpath: "../lib".into(),
+            ..warm.spec
+        },
+        ..warm
+    };
     completed(&run(&scene, &orchestrator, warm).await, 3);
     orchestrator.close().await.unwrap();
     is_clean(&scene);
@@ -134,7 +146,8 @@ async fn what_is_wrong_is_said_before_anything_starts() {
 async fn an_archive_by_http_is_fetched_once_and_used_without_the_server() {
     let scene = Scene::new();
     code(&scene, "code", 4);
-    let packed = Command::new("tar").args(["czf", "../code.tgz", "."]).current_dir(scene.path("code")).status();
+    let packed =
+        Command::new("tar").args(["czf", "../code.tgz", "."]).current_dir(scene.path("code")).status();
     assert!(packed.unwrap().success());
     let server = Server::start(scene.path("."));
     let orchestrator = scene.open().await;
@@ -146,7 +159,11 @@ async fn an_archive_by_http_is_fetched_once_and_used_without_the_server() {
     server.leave();
     let offline = run(&scene, &orchestrator, function).await;
     completed(&offline, 4);
-    assert!(offline.status.notes.iter().any(|note| note.contains("cannot be reached")), "{:?}", offline.status.notes);
+    assert!(
+        offline.status.notes.iter().any(|note| note.contains("cannot be reached")),
+        "{:?}",
+        offline.status.notes
+    );
     orchestrator.close().await.unwrap();
 }
 
@@ -160,7 +177,8 @@ async fn a_run_can_be_stopped_while_its_source_is_fetched() {
     let handle = orchestrator.submit(Request::new(function(&address))).await.unwrap();
     let key = handle.key();
     tokio::task::spawn_blocking(move || silent.accept().map(drop)).await.unwrap().unwrap();
-    let aborted = tokio::time::timeout(Duration::from_secs(20), orchestrator.abort(&key)).await.unwrap().unwrap();
+    let aborted =
+        tokio::time::timeout(Duration::from_secs(20), orchestrator.abort(&key)).await.unwrap().unwrap();
     assert_eq!(aborted.state(), RunState::Aborted);
     orchestrator.close().await.unwrap();
     is_clean(&scene);
