@@ -109,8 +109,10 @@ impl Follow {
                     if count == 0 {
                         break;
                     }
-                    // What is over in a moment is written once.
-                    let _ = tokio::time::timeout(MOMENT, events.recv_many(&mut batch, BATCH)).await;
+                    // What is over in a moment is written once; after the end nothing comes.
+                    if !batch.iter().any(is_last) {
+                        let _ = tokio::time::timeout(MOMENT, events.recv_many(&mut batch, BATCH)).await;
+                    }
                     self.take(&mut batch).await?;
                 }
             }
@@ -291,6 +293,10 @@ impl Follow {
         }
         Ok(())
     }
+}
+
+fn is_last(event: &Event) -> bool {
+    matches!(event, Event::Seen(seen) if seen.ended)
 }
 
 /// How long processes of this job may take to end.
