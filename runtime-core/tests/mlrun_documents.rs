@@ -109,7 +109,7 @@ fn hashes() {
         let mut stored = function.clone();
         stored.metadata.tag = "other".to_owned();
         stored.metadata.updated = "now".to_owned();
-        stored.status.insert("state".to_owned(), Value::from("ready"));
+        stored.status.state = "ready".to_owned();
         assert_eq!(stored.hash(), function.hash(), "{name}");
         assert_eq!(Function::from_value(stored.to_value()).unwrap().hash(), function.hash(), "{name}");
         let by_yaml = Function::from_yaml(&function.to_yaml().unwrap(), name).unwrap();
