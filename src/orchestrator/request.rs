@@ -46,16 +46,31 @@ impl Request {
         Self { function, ..Self::default() }
     }
 
-    /// A run of the function in this file: a `function.yaml`, a `.py` or a `.sh`. Relative paths are read against
-    /// the file's folder; a `.py` or `.sh` runs in the current folder, as it does by hand.
+    /// A run of the function in this file: a `function.yaml`, a `.py`, a `.ipynb` or a `.sh`. Relative paths are read
+    /// against the file's folder; code runs in the current folder, as it does by hand.
     ///
     /// # Errors
     /// When there is no such file, or it is no function.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        Self::from_file_as(path, None)
+    }
+
+    /// As [`Self::from_file`], with another name for the function than the file's. Of several functions in one file
+    /// of code, told apart by their annotations, it is the one of that name.
+    ///
+    /// # Errors
+    /// As [`Self::from_file`].
+    pub fn from_file_as(path: impl AsRef<Path>, name: Option<&str>) -> Result<Self> {
         let path = path.as_ref();
         let (function, program) = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("py" | "sh") => (Function::from_code(path, None)?, true),
-            _ => (Function::from_file(path)?, false),
+            Some("py" | "ipynb" | "sh") => (Function::from_code_as(path, None, name)?, true),
+            _ => {
+                let mut function = Function::from_file(path)?;
+                if let Some(name) = name {
+                    name.clone_into(&mut function.metadata.name);
+                }
+                (function, false)
+            }
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let base_dir = std::path::absolute(folder).map_err(|error| Error::io("read", folder, error))?;

@@ -18,7 +18,7 @@ use super::{Inner, Request, checked::Checked, request::current_dir};
 pub(super) const DEFAULT_PROJECT: &str = "default";
 
 /// Files with these endings are code, which a function carries along.
-const CODE: [&str; 2] = ["py", "sh"];
+const CODE: [&str; 3] = ["py", "ipynb", "sh"];
 
 /// The longest code that a function carries.
 const MAX_CODE: u64 = 16 * 1024 * 1024;
@@ -218,7 +218,7 @@ fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
         let at = error.utf8_error().valid_up_to();
         Error::invalid("spec.command", format!("{} is not UTF-8 text (byte {at})", path.display()))
     })?;
-    *function = std::mem::take(function).embed_code(&command, &text);
+    *function = std::mem::take(function).embed_file(&command, &text, &path)?;
     Ok(())
 }
 

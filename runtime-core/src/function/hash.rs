@@ -199,7 +199,8 @@ fn plain_length(bytes: &[u8]) -> usize {
     let plain = |byte: u8| (byte.wrapping_sub(b' ') < 0x5f) & (byte != b'"') & (byte != b'\\');
     // Whole chunks first: that is done on many bytes at once, and code in base64 has nothing else.
     let chunks = bytes.chunks_exact(CHUNK);
-    let start = CHUNK * chunks.take_while(|chunk| chunk.iter().fold(true, |all, byte| all & plain(*byte))).count();
+    let start =
+        CHUNK * chunks.take_while(|chunk| chunk.iter().fold(true, |all, byte| all & plain(*byte))).count();
     let rest = &bytes[start..];
     start + rest.iter().position(|byte| !plain(*byte)).unwrap_or(rest.len())
 }

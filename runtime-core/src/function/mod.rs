@@ -8,9 +8,12 @@ pub(crate) mod fields;
 mod hash;
 mod lossless;
 mod metadata;
+#[cfg(feature = "python")]
+mod notebook;
 mod origin;
 mod pods;
 mod read;
+mod regions;
 mod spec;
 mod status;
 mod unknown;
