@@ -3,6 +3,7 @@
 mod build;
 mod builder;
 mod code;
+mod diff;
 mod entry_point;
 pub(crate) mod fields;
 mod hash;
@@ -13,6 +14,7 @@ mod notebook;
 mod origin;
 mod pods;
 mod read;
+mod reference;
 mod regions;
 mod spec;
 mod status;
@@ -29,9 +31,11 @@ use fields::{Fields, put, put_extra};
 
 pub use build::Build;
 pub use code::SourceCode;
+pub use diff::{Change, Difference};
 pub use entry_point::{EntryPoint, Parameter};
 pub use metadata::Metadata;
 pub use origin::Origin;
+pub use reference::{Reference, check_tag};
 pub use spec::Spec;
 pub use status::Status;
 pub use unknown::UnknownField;

@@ -28,7 +28,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use self::{
     documents::{DocumentRow, Which},
     row::RunRow,
-    statement::{FunctionRow, Statements},
+    statement::{FunctionRow, Statements, TagRow},
     writer::{Request, Write, Writer},
 };
 
@@ -130,6 +130,11 @@ impl Store for SqliteStore {
         let hash = row.hash.clone();
         self.ask(Write::PutFunction(row)).await?;
         Ok(hash)
+    }
+
+    async fn tag_function(&self, project: &str, name: &str, hash: &str, tag: &str) -> Result<bool> {
+        let [project, name, hash, tag] = [project, name, hash, tag].map(str::to_owned);
+        Ok(self.ask(Write::TagFunction(TagRow { project, name, hash, tag })).await? > 0)
     }
 
     async fn get_function(

@@ -24,7 +24,7 @@ use super::{
     documents::{DocumentRow, Which},
     error::{from_sqlx, is_about_data, is_busy, is_orphan},
     row::RunRow,
-    statement::{FunctionRow, Statements},
+    statement::{FunctionRow, Statements, TagRow},
 };
 
 /// The most changes of one transaction.
@@ -43,6 +43,7 @@ pub(super) enum Write {
     UpdateRunWith(RunRow, Vec<DocumentRow>),
     DeleteRun(RunKey),
     PutFunction(FunctionRow),
+    TagFunction(TagRow),
     DeleteFunction {
         project: String,
         name: String,
@@ -69,6 +70,7 @@ impl Write {
             Self::UpdateRun(_) | Self::UpdateRunWith(..) => "store.update_run",
             Self::DeleteRun(_) => "store.delete_run",
             Self::PutFunction(_) => "store.put_function",
+            Self::TagFunction(_) => "store.tag_function",
             Self::DeleteFunction { .. } => "store.delete_function",
             Self::PutDocument(_) => "store.put_document",
             Self::DeleteDocument(_) => "store.delete_document",
