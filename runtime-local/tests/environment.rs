@@ -11,7 +11,7 @@ use support::{Builder, Index, steps, wheel};
 
 fn wanted(requirements: &[&str]) -> PythonEnvironment {
     let requirements = requirements.iter().map(|line| (*line).to_owned()).collect();
-    PythonEnvironment { requirements, interpreter: None }
+    PythonEnvironment { requirements, ..PythonEnvironment::default() }
 }
 
 /// How many things lie in the folder of environments.

@@ -10,6 +10,7 @@ use runtime_core::{
     Error, Function, Result,
     run::RunSpec,
     serde_json::{Map, Value},
+    store::FunctionRecord,
 };
 
 /// A run that is asked for: a function, and what this run of it is given.
@@ -38,12 +39,23 @@ pub struct Request {
     pub tag: String,
     /// Whether the run may outlive the orchestrator that started it.
     pub detached: bool,
+    /// Whether the function is one of the store: where it was not changed since, its tags stay where they are.
+    pub stored: bool,
+    /// Notes on the run beside its labels, not searched.
+    pub annotations: BTreeMap<String, String>,
+    /// What the user should know about the run from the beginning.
+    pub notes: Vec<String>,
 }
 
 impl Request {
     /// A run of this function.
     pub fn new(function: Function) -> Self {
         Self { function, ..Self::default() }
+    }
+
+    /// A run of a function that is stored, in the version that was found.
+    pub fn stored(record: FunctionRecord) -> Self {
+        Self { function: record.function, stored: true, ..Self::default() }
     }
 
     /// A run of the function in this file: a `function.yaml`, a `.py`, a `.ipynb` or a `.sh`. Relative paths are read

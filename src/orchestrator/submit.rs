@@ -12,7 +12,7 @@ use runtime_core::{
     logs::LogPosition, naming, run::RunKey, store::RunRecord, target::Job,
 };
 
-use super::{Inner, Request, checked::Checked, request::current_dir};
+use super::{Inner, Request, checked::Checked, provenance, request::current_dir};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
@@ -27,6 +27,8 @@ const MAX_CODE: u64 = 16 * 1024 * 1024;
 pub(super) struct Prepared {
     pub(super) function: Arc<Function>,
     pub(super) tag: String,
+    /// The function is in the store already, and its tags stay.
+    pub(super) stored: bool,
     pub(super) record: RunRecord,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) target: Arc<dyn Target>,
@@ -51,11 +53,12 @@ impl Inner {
 
         let mut run = new_run(&function, request, &base_dir, &work_dir)?;
         check_inputs(&run, &base_dir)?;
+        run.status.provenance = provenance::of(&run, &function, &base_dir);
         runtime.validate(&function, &run)?;
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
         let job = self.job(&run, plan, 0, detached);
-        for note in notes.iter().chain(&target.check(&job).await?) {
+        for note in request.notes.iter().chain(notes).chain(&target.check(&job).await?) {
             super::reduce::add_note(&mut run, note);
         }
         if detached && !runtime.capability().survives {
@@ -73,7 +76,14 @@ impl Inner {
             target: target.name().to_owned(),
             attempt: 0,
         };
-        Ok(Prepared { function, tag, record, runtime, target, job })
+        let stored = request.stored && request.function.metadata.hash == function.metadata.hash;
+        Ok(Prepared { function, tag, stored, record, runtime, target, job })
+    }
+
+    /// The function of a request as it is stored: named, checked, with its code and its hash.
+    pub(super) fn stored_form(&self, request: &Request) -> Result<Function> {
+        let base_dir = absolute(&request.base_dir)?;
+        Ok(Function::clone(&self.check_function(request, &base_dir)?.function))
     }
 
     fn check_function(&self, request: &Request, base_dir: &Path) -> Result<Arc<Checked>> {
@@ -95,9 +105,16 @@ impl Inner {
 
     /// Writes the function, where it is new, and the run.
     pub(super) async fn record(&self, prepared: &mut Prepared) -> Result<()> {
-        let Prepared { function, tag, record, .. } = prepared;
-        let name = (function.metadata.project.clone(), function.metadata.name.clone());
-        let known = tag.is_empty() && self.known(&name).as_deref() == Some(function.metadata.hash.as_str());
+        let Prepared { function, tag, stored, record, .. } = prepared;
+        let Metadata { project, name, hash, .. } = &function.metadata;
+        let name = (project.clone(), name.clone());
+        let known = match (*stored, tag.is_empty()) {
+            // A run of an old version does not make it the newest.
+            (true, true) => true,
+            (true, false) => self.store.tag_function(&name.0, &name.1, hash, tag).await?,
+            (false, true) => self.known(&name).as_deref() == Some(hash.as_str()),
+            (false, false) => false,
+        };
         if !known {
             let tag = Some(tag.as_str()).filter(|tag| !tag.is_empty());
             self.store.put_function(function, tag).await?;
@@ -238,6 +255,7 @@ fn new_run(function: &Function, request: &Request, base_dir: &Path, work_dir: &P
         request.name.clone()
     };
     metadata.labels.clone_from(&request.labels);
+    metadata.annotations.clone_from(&request.annotations);
     metadata.labels.insert("kind".to_owned(), function.kind.clone());
     if let Ok(user) = std::env::var("USER")
         && !user.is_empty()

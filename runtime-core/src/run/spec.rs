@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Packages;
 use crate::{Error, Result};
 
 /// What was asked of a run.
@@ -40,6 +41,9 @@ pub struct RunSpec {
     /// How long it may stay in a state, by MLRun's names (`executing: 24h`); `-1`: for ever.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub state_thresholds: BTreeMap<String, String>,
+    /// The exact packages, in place of what the function requires: of a run that is to be as another was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Packages>,
     /// Fields of MLRun that are carried along, and those that this version does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
