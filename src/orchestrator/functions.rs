@@ -48,15 +48,6 @@ impl Orchestrator {
         self.function(&format!("{}/{}@{hash}", metadata.project, metadata.name)).await
     }
 
-    /// The function of a request, as a run of it would store it: named, checked, with its code and its hash. Nothing
-    /// is written.
-    ///
-    /// # Errors
-    /// Where anything about it is wrong.
-    pub fn resolve(&self, request: &Request) -> Result<runtime_core::Function> {
-        self.inner.stored_form(request).map_err(|error| request.function.locate(error))
-    }
-
     /// Lets a tag point at a version of a stored function; the other tags stay where they are.
     ///
     /// # Errors

@@ -90,6 +90,15 @@ impl Request {
         Ok(Self { function, base_dir, work_dir, ..Self::default() })
     }
 
+    /// The function as it would be stored: named, in its project, with the code that it names taken in. Nothing is
+    /// written, and nothing is asked of its kind.
+    ///
+    /// # Errors
+    /// Where its code cannot be read, or its common fields are wrong.
+    pub fn resolved(&self) -> Result<Function> {
+        super::submit::resolved(self).map_err(|error| self.function.locate(error))
+    }
+
     /// Sets the handler.
     #[must_use]
     pub fn handler(mut self, handler: impl Into<String>) -> Self {

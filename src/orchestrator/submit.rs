@@ -93,11 +93,7 @@ impl Inner {
         }
         let runtime = Arc::clone(self.registry.get(&given.kind)?);
         let notes = given.check_fields(runtime.fields())?;
-        let mut function = given.clone();
-        name_function(&mut function, request);
-        embed_code(&mut function, base_dir)?;
-        function.validate()?;
-        function.metadata.hash = function.hash();
+        let function = resolved(request)?;
         let checked = Arc::new(Checked { function: Arc::new(function), runtime, notes });
         self.checked.put(given, &request.project, base_dir, &checked);
         Ok(checked)
@@ -180,6 +176,16 @@ impl Inner {
             .help(format!("targets of this orchestrator: {}", known.join(", ")))
         })
     }
+}
+
+/// The function of a request: named, with its code and its hash.
+pub(super) fn resolved(request: &Request) -> Result<Function> {
+    let mut function = request.function.clone();
+    name_function(&mut function, request);
+    embed_code(&mut function, &absolute(&request.base_dir)?)?;
+    function.validate()?;
+    function.metadata.hash = function.hash();
+    Ok(function)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
