@@ -59,9 +59,35 @@ fn hub_functions() {
         let code =
             function.code().unwrap_or_else(|error| panic!("{error}")).expect("hub functions carry code");
         assert!(code.text.contains("def "), "{}", code.name);
+        #[cfg(feature = "python")]
+        documented(&function, &code);
         count += 1;
     }
     assert!(count > 10, "{count}");
+}
+
+/// What is read from the code has the handlers that the function's own documentation has, with the same parameters.
+#[cfg(feature = "python")]
+fn documented(function: &Function, code: &runtime_core::function::SourceCode) {
+    let name = &function.metadata.name;
+    let found = runtime_core::python::Module::parse(&code.name, &code.text).unwrap().entry_points();
+    for (handler, own) in &function.spec.entry_points {
+        // MLRun lists methods by their bare names; they are called by `Class::method`.
+        let method = format!("::{handler}");
+        let ours = found
+            .get(handler)
+            .or_else(|| found.iter().find(|(at, _)| at.ends_with(&method)).map(|(_, it)| it));
+        let Some(ours) = ours else { panic!("{name}: no {handler} among {:?}", found.keys()) };
+        let names = |point: &runtime_core::function::EntryPoint| -> Vec<String> {
+            point
+                .parameters
+                .iter()
+                .map(|parameter| parameter.name.clone())
+                .filter(|name| name != "self")
+                .collect()
+        };
+        assert_eq!(names(ours), names(own), "{name}: {handler}");
+    }
 }
 
 #[test]

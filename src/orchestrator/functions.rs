@@ -2,6 +2,7 @@
 
 use runtime_core::{
     Error, Result,
+    error::did_you_mean,
     function::{Reference, check_tag},
     store::{FunctionRecord, Version},
 };
@@ -79,6 +80,9 @@ impl Orchestrator {
     /// What there is instead of a version that is not there.
     async fn no_function(&self, wanted: &Reference, project: &str) -> Result<Error> {
         let all = self.inner.store.list_functions(Some(project), true).await?;
+        let close =
+            did_you_mean(&wanted.name, all.iter().map(|record| record.function.metadata.name.as_str()));
+        let close = close.map(str::to_owned);
         let versions: Vec<_> =
             all.into_iter().filter(|record| record.function.metadata.name == wanted.name).collect();
         let what = match &wanted.version {
@@ -92,7 +96,10 @@ impl Orchestrator {
                 "there is no function `{}` in the project `{project}`",
                 wanted.name
             ))
-            .help("`runtimes functions` lists those that are stored"));
+            .help(match close {
+                Some(close) => format!("did you mean `{close}`?"),
+                None => "`runtimes functions` lists those that are stored".to_owned(),
+            }));
         }
         let there: Vec<_> = versions
             .iter()

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use runtime_core::{
-    Error, Function, Result, Run, labels,
+    Error, ErrorKind, Function, Result, Run, labels,
     run::{Fingerprint, RunKey},
 };
 
@@ -34,13 +34,11 @@ impl Orchestrator {
     pub async fn reproduce(&self, key: &RunKey) -> Result<Reproduction> {
         let run = self.inner.get(key).await?.run;
         let uri = run.spec.function.as_str();
-        let record = self.function(uri).await.map_err(|error| {
-            Error::new(
-                error.kind(),
-                format!("the function that the run had cannot be had: {}", error.message()),
-            )
-            .at(uri)
-            .help("it was deleted: run it from its file, if that is still there")
+        let record = self.function(uri).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::not_found("the function that it ran is not in the store any more")
+                .at(format!("run {key}: {uri}"))
+                .help("it was deleted; it can be run from its file, if that is still there"),
+            _ => error,
         })?;
         let mut differences = Vec::new();
         folders(&run, &mut differences);

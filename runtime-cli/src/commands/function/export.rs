@@ -78,6 +78,9 @@ fn into_folder(mut function: Function, dir: &Path, force: bool) -> Result<String
         function.spec.command.clone_from(&name);
         function.spec.build.function_source_code.clear();
         files.push((dir.join(name), code.text));
+        // It is another document now: one that leads to its code.
+        function.metadata.tag.clear();
+        function.metadata.hash = function.hash();
     }
     files.push((dir.join("function.yaml"), function.to_yaml()?));
     if !force && let Some((there, _)) = files.iter().find(|(path, _)| path.exists()) {
