@@ -117,6 +117,39 @@ fn captured_functions() {
 }
 
 #[test]
+fn captured_runs() {
+    let Some(cases) = shared("mlrun/cases") else { return };
+    let mut count = 0;
+    for entry in fs::read_dir(cases).unwrap() {
+        for line in lines(&entry.unwrap().path()) {
+            let case: Value = serde_json::from_str(&line).unwrap();
+            let (name, run) = (&case["name"], &case["run"]);
+            if run.is_null() {
+                continue;
+            }
+            let read: runtime_core::Run =
+                serde_json::from_value(run.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            // What is written is what was read, but for what was not set.
+            let written = serde_json::to_value(&read).unwrap();
+            for (part, fields) in run.as_object().unwrap() {
+                for (field, value) in fields.as_object().unwrap() {
+                    let is_set = match value {
+                        Value::Null => false,
+                        Value::Object(map) => !map.is_empty(),
+                        Value::Array(items) => !items.is_empty(),
+                        Value::String(text) => !text.is_empty(),
+                        _ => true,
+                    };
+                    assert!(!is_set || written[part][field] == *value, "{name}: {part}.{field}: {written}");
+                }
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count}");
+}
+
+#[test]
 fn hashes() {
     let Some(pairs) = shared("mlrun/hashes.jsonl") else { return };
     for line in lines(&pairs) {
