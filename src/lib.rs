@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod orchestrator;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod store;
 
 pub use orchestrator::{Builder, Handle, Orchestrator, Reproduction, Request, Update};

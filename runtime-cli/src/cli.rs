@@ -26,6 +26,13 @@ pub(crate) struct Cli {
     #[arg(long, global = true, env = "RUNTIMES_HOME", value_name = "DIR", default_value = ".runtimes")]
     pub(crate) home: PathBuf,
 
+    /// Where runs and functions are recorded, in place of a file in that folder
+    ///
+    /// postgres://USER@HOST/DATABASE, to share the record with other machines, or sqlite:FILE. Give a password in
+    /// PGPASSWORD, in ~/.pgpass, or as part of RUNTIMES_STORE: other users can read what is written here.
+    #[arg(long, global = true, env = "RUNTIMES_STORE", value_name = "URL", hide_env_values = true)]
+    pub(crate) store: Option<String>,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -287,8 +287,13 @@ impl Follow {
             ));
         }
         let asked = record.run.state() == RunState::Aborting && self.record.run.state() != RunState::Aborting;
+        let ended = record.run.state().is_terminal();
         self.record = record;
         self.show();
+        if ended {
+            // Others thought that this orchestrator is gone, and with it what it started: let that be true.
+            self.target.abort(&key, Duration::ZERO).await?;
+        }
         if asked {
             // Somebody in another process asks it to stop.
             self.target.abort(&key, self.grace).await?;

@@ -5,8 +5,10 @@ mod checked;
 mod follow;
 mod functions;
 mod inner;
+mod lease;
 mod log;
 mod owner;
+mod place;
 mod provenance;
 mod recover;
 mod reduce;
@@ -14,6 +16,7 @@ mod request;
 mod rerun;
 mod reserve;
 mod submit;
+mod tend;
 mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -71,6 +74,8 @@ impl Orchestrator {
             home: home.as_ref().to_owned(),
             recover: true,
             store: None,
+            store_url: None,
+            lease: lease::LENGTH,
             registry: None,
             targets: Vec::new(),
         }
@@ -108,14 +113,16 @@ impl Orchestrator {
         Ok(self.submit(request).await?.key())
     }
 
-    /// Checks a request and records the run, owned by nobody: whoever recovers next starts it.
+    /// Checks a request and records the run, owned by nobody: whoever recovers next in this home starts it.
     ///
     /// # Errors
     /// As [`Self::run_detached`].
     pub async fn record(&self, request: impl Into<Request>) -> Result<RunKey> {
         let request = Request { detached: true, ..request.into() };
         let mut prepared = self.inner.prepare(&request).await?;
-        prepared.record.owner = String::new();
+        let bound = self.inner.lease.is_some() && prepared.target.is_bound();
+        prepared.record.owner =
+            if bound { owner::Owner::anybody_in(&self.inner.place) } else { String::new() };
         self.inner.record(&mut prepared).await?;
         Ok(prepared.record.run.key())
     }
@@ -134,7 +141,7 @@ impl Orchestrator {
     /// # Errors
     /// When the store cannot be read.
     pub async fn orphans(&self) -> Result<Vec<RunKey>> {
-        Ok(self.inner.orphans().await?.iter().map(|record| record.run.key()).collect())
+        Ok(self.inner.orphans().await?.iter().map(|orphan| orphan.record.run.key()).collect())
     }
 
     /// Waits until nothing is followed here any more.
@@ -191,7 +198,11 @@ impl Orchestrator {
                 match tokio::time::timeout(PATIENCE, self.watch(key).await?.wait()).await {
                     Ok(ended) => return ended,
                     Err(_) if self.inner.live(key).is_some() => break,
-                    Err(_) => {}
+                    Err(_) => {
+                        if let Some(place) = self.inner.out_of_reach(key).await? {
+                            return Err(elsewhere(key, &place));
+                        }
+                    }
                 }
             }
         }
@@ -292,7 +303,13 @@ impl Orchestrator {
             target.close().await;
         }
         // Detached runs are the next one's.
+        let left = !self.inner.active().is_empty();
         self.inner.let_go();
+        if let Some(lease) = &self.inner.lease
+            && let Err(error) = lease.leave(left).await
+        {
+            tracing::warn!(%error, "the lease could not be given up; it ends by itself");
+        }
         let closed = self.inner.store.close().await;
         self.inner.owner.leave();
         closed
@@ -301,6 +318,14 @@ impl Orchestrator {
 
 fn no_run(key: &RunKey) -> Error {
     Error::not_found(format!("there is no run {key}")).help("`runtimes runs` lists them")
+}
+
+fn elsewhere(key: &RunKey, place: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("run {key} goes on in {place}, where nobody follows it at the moment"),
+    )
+    .help("it is to be stopped: the next orchestrator that is opened there stops it")
 }
 
 fn remove(folder: &Path) -> Result<()> {

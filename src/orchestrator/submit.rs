@@ -57,9 +57,11 @@ impl Inner {
         runtime.validate(&function, &run)?;
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let job = self.job(&run, plan, 0, detached);
-        for note in request.notes.iter().chain(notes).chain(&target.check(&job).await?) {
-            super::reduce::add_note(&mut run, note);
+        let mut job = self.job(run, plan, 0, detached);
+        let found = target.check(&job).await?;
+        let run = Arc::make_mut(&mut job.run);
+        for note in request.notes.iter().chain(notes).chain(&found) {
+            super::reduce::add_note(run, note);
         }
         if detached && !runtime.capability().survives {
             return Err(Error::new(
@@ -68,9 +70,8 @@ impl Inner {
             )
             .help("run it without `--detach`, or from a program that stays"));
         }
-        let job = Job { run: Arc::new(run.clone()), ..job };
         let record = RunRecord {
-            run,
+            run: run.clone(),
             revision: 0,
             owner: self.owner.id().to_owned(),
             target: target.name().to_owned(),
@@ -100,7 +101,10 @@ impl Inner {
     }
 
     /// Writes the function, where it is new, and the run.
-    pub(super) async fn record(&self, prepared: &mut Prepared) -> Result<()> {
+    pub(super) async fn record(self: &Arc<Self>, prepared: &mut Prepared) -> Result<()> {
+        if prepared.record.owner == self.owner.id() {
+            self.hold_lease().await?;
+        }
         let Prepared { function, tag, stored, record, .. } = prepared;
         let Metadata { project, name, hash, .. } = &function.metadata;
         let name = (project.clone(), name.clone());
@@ -122,16 +126,16 @@ impl Inner {
     }
 
     /// The job of a run, as a target takes it.
-    pub(super) fn job(&self, run: &Run, plan: Plan, attempt: u32, detached: bool) -> Job {
+    pub(super) fn job(&self, run: Run, plan: Plan, attempt: u32, detached: bool) -> Job {
         let folder = |label: &str| run.metadata.annotations.get(label).map(PathBuf::from).unwrap_or_default();
         Job {
             key: run.key(),
             attempt,
-            run: Arc::new(run.clone()),
             plan: Arc::new(plan),
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
-            artifact_path: self.artifact_path(run),
+            artifact_path: self.artifact_path(&run),
+            run: Arc::new(run),
             log_position: LogPosition::default(),
             resumed: false,
             detached,
@@ -188,8 +192,9 @@ pub(super) fn resolved(request: &Request) -> Result<Function> {
     Ok(function)
 }
 
+/// Without `.` and a last `/`: who compares it with the current folder finds them equal.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(current_dir()?.join(path))
+    Ok(current_dir()?.join(path).components().collect())
 }
 
 fn name_function(function: &mut Function, request: &Request) {
