@@ -9,7 +9,7 @@ use crate::{
     Plan, Result, Run,
     logs::{LogLine, LogPosition},
     plan::Role,
-    run::{Report, RunKey},
+    run::{Packages, Report, RunKey},
 };
 
 /// One run that a target is asked to make real.
@@ -113,6 +113,8 @@ pub enum Event {
     Progress(String),
     /// Something that the user should know; kept on the run, once.
     Note(String),
+    /// The packages that it has; kept on the run.
+    Packages(Box<Packages>),
 }
 
 /// All that is seen of one attempt of a run at one moment.

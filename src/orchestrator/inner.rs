@@ -147,6 +147,7 @@ impl Inner {
             started,
             grace,
             notes: Vec::new(),
+            packages: None,
         };
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {

@@ -3,7 +3,7 @@
 mod batch;
 mod live;
 pub(crate) mod request;
-mod single;
+pub(crate) mod single;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -33,7 +33,7 @@ with Ctrl-C, 143 stopped otherwise.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A function.yaml, a .py or .sh file, a stored function ([PROJECT/]NAME[:TAG|@HASH]), or an address:
+    /// A function.yaml, a .py, .ipynb or .sh file, a stored function ([PROJECT/]NAME[:TAG|@HASH]), or an address:
     /// hub://NAME[:TAG], git://HOST/OWNER/REPOSITORY.git#REF:PATH, https://…/function.yaml
     target: String,
     /// Arguments for the program
@@ -113,6 +113,9 @@ struct FunctionArgs {
     /// A Python package that it needs
     #[arg(long = "requirement", value_name = "PACKAGE")]
     requirements: Vec<String>,
+    /// Its name: of several functions in one file, told apart by `# mlrun: start-code NAME`, this one
+    #[arg(id = "function", long = "function", value_name = "NAME")]
+    name: Option<String>,
     /// The tag under which this version of the function is stored
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
@@ -142,7 +145,7 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
     let (orchestrator, request) = match source {
         // Bad files are refused before a store is made for them.
         request::Source::File(path) => {
-            let request = request::build(request::from_file(&path)?, args)?;
+            let request = request::build(request::from_file(&path, args.function.name.as_deref())?, args)?;
             (home.open().await?, request)
         }
         request::Source::Address(address) => {
@@ -166,7 +169,7 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
 }
 
 /// Records the run and leaves it to a process that outlives this one.
-async fn detached(
+pub(crate) async fn detached(
     orchestrator: &Orchestrator,
     mut request: Request,
     home: &Home,
