@@ -1,8 +1,14 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "hub")]
+pub mod hub;
 mod orchestrator;
+#[cfg(feature = "source")]
+pub mod source;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod store;
+#[cfg(all(feature = "http", feature = "source"))]
+mod web;
 
 pub use orchestrator::{Builder, Handle, Orchestrator, Reproduction, Request, Update};
 pub use runtime_core as core;

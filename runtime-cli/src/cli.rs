@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use runtimes::Result;
 
 use crate::{
-    commands::{abort, completions, delete, env, follow, function, get, kinds, logs, rerun, run, runs},
+    commands::{abort, completions, delete, env, follow, function, get, hub, kinds, logs, rerun, run, runs},
     home::Home,
     output::{Format, Terminal},
 };
@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Rerun(rerun::Args),
     Function(function::Args),
     Functions(function::ListArgs),
+    Hub(hub::Args),
     Kinds(kinds::Args),
     Env(env::Args),
     Completions(completions::Args),
@@ -69,6 +70,7 @@ impl Command {
             Self::Rerun(args) => rerun::execute(args, home, terminal).await,
             Self::Function(args) => function::execute(args, home, terminal).await,
             Self::Functions(args) => function::list(args, home, terminal).await,
+            Self::Hub(args) => hub::execute(args, home, terminal).await,
             Self::Kinds(args) => kinds::execute(args, terminal),
             Self::Env(args) => env::execute(args, home, terminal),
             Self::Completions(args) => completions::execute(args),
@@ -85,6 +87,7 @@ impl Command {
             Self::Rerun(args) => args.output.output,
             Self::Function(args) => args.format(),
             Self::Functions(args) => args.format(),
+            Self::Hub(args) => args.format(),
             Self::Kinds(args) => args.output.output,
             Self::Env(args) => args.format(),
             _ => Format::Table,

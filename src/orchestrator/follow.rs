@@ -84,6 +84,9 @@ impl Follow {
         if recorded && let Err(error) = self.target.release(&key).await {
             tracing::warn!(%key, %error, "what an ended run left could not be removed");
         }
+        if recorded {
+            self.inner.remove_source(&key);
+        }
         self.inner.reserve.restore();
         self.inner.forget(&key);
     }
@@ -92,6 +95,7 @@ impl Follow {
         job.log_position = self.log.position.clone();
         let grace = grace(&job);
         let key = job.key.clone();
+        let Some((job, _source)) = self.fetch_source(job).await? else { return Ok(()) };
         let mut events = match self.target.apply(job).await {
             Ok(events) => events,
             Err(error) => return self.end(not_started(&error)).await,
@@ -163,7 +167,7 @@ impl Follow {
         Ok(())
     }
 
-    async fn end(&mut self, verdict: Verdict) -> Result<()> {
+    pub(super) async fn end(&mut self, verdict: Verdict) -> Result<()> {
         self.record_verdict(Some(&verdict)).await
     }
 
@@ -213,7 +217,10 @@ impl Follow {
     /// Changes the run, writes it, and only then shows it. Where somebody else changed it meanwhile, the change is made
     /// again on what they wrote. Returns whether it is written: what a store does not take for long is left, because
     /// the next change holds it too. But for the end of a run: that is tried as long as this orchestrator lives.
-    async fn change(&mut self, change: impl Fn(&mut Run, Timestamp) -> Result<bool>) -> Result<bool> {
+    pub(super) async fn change(
+        &mut self,
+        change: impl Fn(&mut Run, Timestamp) -> Result<bool>,
+    ) -> Result<bool> {
         let begin = Instant::now();
         let mut pause = Duration::from_millis(20);
         loop {
@@ -321,7 +328,7 @@ fn lost() -> Verdict {
     Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() }
 }
 
-fn not_started(error: &Error) -> Verdict {
+pub(super) fn not_started(error: &Error) -> Verdict {
     let mut cause = Cause::new(Reason::StartFailed, error.message());
     if let Some(location) = error.location() {
         cause.message = format!("{location}: {}", cause.message);

@@ -15,6 +15,7 @@ mod reduce;
 mod request;
 mod rerun;
 mod reserve;
+mod source;
 mod submit;
 mod tend;
 mod watch;
@@ -27,12 +28,16 @@ use inner::Inner;
 use log::LogWriter;
 pub use request::Request;
 pub use rerun::Reproduction;
+#[cfg(feature = "hub")]
+pub(crate) use request::current_dir;
 use runtime_core::{
     Error, ErrorKind, Registry, Result, Run, Store,
     logs::LogLine,
     run::RunKey,
     store::{RunFilter, RunRecord},
 };
+#[cfg(feature = "hub")]
+pub(crate) use submit::embed_code;
 pub use watch::{Handle, Update};
 
 /// How long processes may take to end when the orchestrator is closed.
@@ -249,6 +254,7 @@ impl Orchestrator {
         // The record goes last: as long as it is there, this can be done again.
         if record.run.state().is_terminal() {
             remove(&self.inner.run_folder(key))?;
+            self.inner.remove_source(key);
             if artifacts {
                 remove(&self.inner.default_artifacts(&record.run))?;
             }

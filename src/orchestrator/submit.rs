@@ -12,7 +12,7 @@ use runtime_core::{
     logs::LogPosition, naming, run::RunKey, store::RunRecord, target::Job,
 };
 
-use super::{Inner, Request, checked::Checked, provenance, request::current_dir};
+use super::{Inner, Request, checked::Checked, provenance, request::current_dir, source};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
@@ -47,20 +47,25 @@ impl Inner {
         let (tag, detached) = (tag.clone(), *detached);
         let base_dir = absolute(base_dir)?;
         let work_dir = if work_dir.as_os_str().is_empty() { base_dir.clone() } else { absolute(work_dir)? };
+        let source_notes = self.check_source(&request.function, &base_dir)?;
         let checked = self.check_function(request, &base_dir)?;
         let Checked { function, runtime, notes } = &*checked;
         let (function, runtime) = (Arc::clone(function), Arc::clone(runtime));
 
         let mut run = new_run(&function, request, &base_dir, &work_dir)?;
+        if !function.spec.build.source.is_empty() {
+            // The code lies elsewhere; what is given to a run stays relative to the function.
+            run.spec.input_path = base_dir.join(&run.spec.input_path).display().to_string();
+        }
         check_inputs(&run, &base_dir)?;
         run.status.provenance = provenance::of(&run, &function, &base_dir);
         runtime.validate(&function, &run)?;
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let mut job = self.job(run, plan, 0, detached);
+        let mut job = self.with_source(&function, self.job(run, plan, 0, detached))?;
         let found = target.check(&job).await?;
         let run = Arc::make_mut(&mut job.run);
-        for note in request.notes.iter().chain(notes).chain(&found) {
+        for note in request.notes.iter().chain(notes).chain(&source_notes).chain(&found) {
             super::reduce::add_note(run, note);
         }
         if detached && !runtime.capability().survives {
@@ -139,6 +144,7 @@ impl Inner {
             log_position: LogPosition::default(),
             resumed: false,
             detached,
+            source: None,
         }
     }
 
@@ -186,7 +192,11 @@ impl Inner {
 pub(super) fn resolved(request: &Request) -> Result<Function> {
     let mut function = request.function.clone();
     name_function(&mut function, request);
-    embed_code(&mut function, &absolute(&request.base_dir)?)?;
+    let base_dir = absolute(&request.base_dir)?;
+    if source::in_reach(&function, &base_dir) {
+        let base = source::code_base(&function, &base_dir);
+        embed_code(&mut function, &base)?;
+    }
     function.validate()?;
     function.metadata.hash = function.hash();
     Ok(function)
@@ -221,7 +231,7 @@ fn name_function(function: &mut Function, request: &Request) {
 }
 
 /// Takes the code of `spec.command` into the function, so that what is stored is all that is needed.
-fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
+pub(crate) fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
     let command = function.spec.command.clone();
     let extension = Path::new(&command).extension().and_then(|extension| extension.to_str());
     let is_code = extension.is_some_and(|extension| CODE.contains(&extension));

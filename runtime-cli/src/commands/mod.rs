@@ -7,6 +7,7 @@ pub(crate) mod env;
 pub(crate) mod follow;
 pub(crate) mod function;
 pub(crate) mod get;
+pub(crate) mod hub;
 pub(crate) mod kinds;
 pub(crate) mod logs;
 pub(crate) mod rerun;

@@ -149,6 +149,10 @@ async fn named(text: &str, home: &Home) -> Result<Named> {
             let function = request::from_file(&path, None)?.resolved()?;
             Ok(Named { function, record: None })
         }
+        Source::Address(address) => {
+            let function = request::from_address(&address, home).await?.resolved()?;
+            Ok(Named { function, record: None })
+        }
         Source::Stored(uri) => {
             let record = request::open_for(home, &uri).await?.function(&uri).await?;
             Ok(Named { function: record.function.clone(), record: Some(record) })

@@ -23,6 +23,7 @@ Examples:
   runtimes run train.py -- --epochs 3                    arguments for the program
   runtimes run function.yaml --input data=iris.csv --limits mem=2Gi,cpu=1
   runtimes run train:prod --detach                       a stored function, in the background
+  runtimes run hub://describe --kind local               a function of a hub
   runtimes run square.py --handler square -p n=3 --count 1000 --parallel 32
 
 Exit code: that of the program; 0 completed, 1 failed, 2 not started (bad input), 130 stopped
@@ -32,7 +33,8 @@ with Ctrl-C, 143 stopped otherwise.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A function.yaml, a .py, .ipynb or .sh file, or a stored function: [PROJECT/]NAME[:TAG|@HASH]
+    /// A function.yaml, a .py, .ipynb or .sh file, a stored function ([PROJECT/]NAME[:TAG|@HASH]), or an address:
+    /// hub://NAME[:TAG], git://HOST/OWNER/REPOSITORY.git#REF:PATH, https://…/function.yaml
     target: String,
     /// Arguments for the program
     #[arg(last = true, value_name = "ARGS")]
@@ -144,6 +146,10 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
         // Bad files are refused before a store is made for them.
         request::Source::File(path) => {
             let request = request::build(request::from_file(&path, args.function.name.as_deref())?, args)?;
+            (home.open().await?, request)
+        }
+        request::Source::Address(address) => {
+            let request = request::build(request::from_address(&address, home).await?, args)?;
             (home.open().await?, request)
         }
         request::Source::Stored(uri) => {

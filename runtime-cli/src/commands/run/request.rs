@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use runtimes::{
     Error, Orchestrator, Request, Result,
     core::{error::did_you_mean, serde_json::Value},
+    hub::{Hub, Reference},
 };
 
 use super::{Args, CallArgs, FunctionArgs, RecordArgs};
-use crate::{home::Home, parse};
+use crate::{commands::hub, home::Home, parse};
 
 /// The endings of files that can be run.
 const ENDINGS: [&str; 6] = ["yaml", "yml", "json", "py", "ipynb", "sh"];
@@ -20,11 +21,22 @@ pub(crate) enum Source {
     File(PathBuf),
     /// The store: `[PROJECT/]NAME[:TAG|@HASH]`.
     Stored(String),
+    /// Elsewhere: a hub, a URL, a repository.
+    Address(String),
 }
 
 impl Source {
     /// What looks like a file is one, also where it is missing: `train.py` is no function's name.
     pub(crate) fn of(target: String) -> Self {
+        if let Some(uri) = target.strip_prefix("db://") {
+            return Self::Stored(uri.to_owned());
+        }
+        if let Some(path) = target.strip_prefix("file://") {
+            return Self::File(path.into());
+        }
+        if Reference::is_address(&target) {
+            return Self::Address(target);
+        }
         let path = Path::new(&target);
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let is_path = path.is_absolute() || target.starts_with("./") || target.starts_with("../");
@@ -34,6 +46,28 @@ impl Source {
             Self::Stored(target)
         }
     }
+}
+
+/// The function that a text names, wherever it is.
+pub(crate) async fn load(target: &str, home: &Home) -> Result<Request> {
+    match Source::of(target.to_owned()) {
+        Source::File(path) => from_file(&path, None),
+        Source::Address(address) => from_address(&address, home).await,
+        Source::Stored(uri) => {
+            let orchestrator = open_for(home, &uri).await?;
+            stored(&orchestrator, &uri).await
+        }
+    }
+}
+
+/// A function from elsewhere; it runs in the current folder, as a program does that is called by its name.
+pub(crate) async fn from_address(address: &str, home: &Home) -> Result<Request> {
+    let imported = Hub::open(home.path())?.import(address, &hub::progress).await?;
+    hub::notes(&imported.notes);
+    let mut request = Request::new(imported.function);
+    request.base_dir = imported.base_dir.unwrap_or_default();
+    request.work_dir = std::env::current_dir().map_err(|error| Error::io("find", ".", error))?;
+    Ok(request)
 }
 
 /// The function in a file.
