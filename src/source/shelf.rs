@@ -58,23 +58,29 @@ impl Shelf {
         fs::create_dir_all(&self.root).map_err(|error| Error::io("create", &self.root, error))?;
         let (whole, path) = (self.root.join(key), self.root.join(format!("{key}.lock")));
         loop {
-            let Some(lock) = open(&path)? else { continue };
-            if whole.is_dir() {
-                let lock = locked(lock, &path, false).await?;
-                if is_at(&lock, &path) && whole.is_dir() {
-                    // So that it is seen when it was last used.
-                    let _ = lock.set_modified(SystemTime::now());
-                    return Ok(Ok(Kept { path: whole, _lock: lock }));
+            let lock = open(&path)?;
+            if !whole.is_dir() {
+                match lock.try_lock() {
+                    Ok(()) if is_at(&lock, &path) && !whole.is_dir() => {
+                        let partial = self.root.join(format!("{key}.partial"));
+                        remove(&partial)?;
+                        return Ok(Err(Place { partial, whole, _lock: lock }));
+                    }
+                    Ok(()) => continue,
+                    Err(TryLockError::WouldBlock) => {}
+                    Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path, error)),
                 }
-                continue;
             }
-            let lock = locked(lock, &path, true).await?;
-            if !is_at(&lock, &path) || whole.is_dir() {
-                continue;
+            // Together with others: who waits to have it alone would wait for all who use it.
+            let lock = shared(lock, &path).await?;
+            if is_at(&lock, &path) && whole.is_dir() {
+                // So that it is seen when it was last used.
+                let _ = lock.set_modified(SystemTime::now());
+                return Ok(Ok(Kept { path: whole, _lock: lock }));
             }
-            let partial = self.root.join(format!("{key}.partial"));
-            remove(&partial)?;
-            return Ok(Err(Place { partial, whole, _lock: lock }));
+            // Whoever was at it has given up.
+            drop(lock);
+            tokio::task::yield_now().await;
         }
     }
 
@@ -132,8 +138,7 @@ impl Place {
         let lock_path = path.with_extension("lock");
         // Let go, then taken again: to change it at once would wait for those who want it, who may wait for this.
         drop(self);
-        let Some(lock) = open(&lock_path)? else { return Err(Error::internal("a lock was not made")) };
-        let lock = locked(lock, &lock_path, false).await?;
+        let lock = shared(open(&lock_path)?, &lock_path).await?;
         match is_at(&lock, &lock_path) && path.is_dir() {
             true => Ok(Kept { path, _lock: lock }),
             false => Err(Error::new(ErrorKind::Conflict, format!("{} was removed at once", path.display()))
@@ -205,7 +210,7 @@ fn open_up(folder: &Path) {
 }
 
 fn remove_unused(path: &Path) -> Result<Option<u64>> {
-    let Some(lock) = open(path)? else { return Ok(None) };
+    let lock = open(path)?;
     match lock.try_lock() {
         Ok(()) if is_at(&lock, path) => {}
         Ok(()) | Err(TryLockError::WouldBlock) => return Ok(None),
@@ -230,25 +235,21 @@ fn size_of(path: &Path) -> u64 {
     sizes.sum()
 }
 
-fn open(path: &Path) -> Result<Option<File>> {
-    match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) => Err(Error::io("open", path, error)),
-    }
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path).map_err(|error| Error::io("open", path, error))
 }
 
-/// The lock, once it is free. Another thread waits, which nobody has to wait for.
-async fn locked(file: File, path: &Path, alone: bool) -> Result<File> {
-    match if alone { file.try_lock() } else { file.try_lock_shared() } {
+/// The lock together with others, once nobody has it alone. Another thread waits, which nobody has to wait for.
+async fn shared(file: File, path: &Path) -> Result<File> {
+    match file.try_lock_shared() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => return Err(Error::io("lock", path, error)),
     }
     let (sender, receiver) = oneshot::channel();
-    let wait = move || {
-        let locked = if alone { file.lock() } else { file.lock_shared() };
-        drop(sender.send(locked.map(|()| file)));
-    };
+    let wait = move || drop(sender.send(file.lock_shared().map(|()| file)));
     std::thread::Builder::new()
         .name("source-lock".to_owned())
         .spawn(wait)

@@ -5,6 +5,7 @@
 mod bad_input;
 mod fixture;
 mod function;
+mod hub;
 mod record;
 mod run;
 mod stop;
