@@ -27,9 +27,9 @@ use futures_util::stream::BoxStream;
 use inner::Inner;
 use log::LogWriter;
 pub use request::Request;
-pub use rerun::Reproduction;
 #[cfg(feature = "hub")]
 pub(crate) use request::current_dir;
+pub use rerun::Reproduction;
 use runtime_core::{
     Error, ErrorKind, Registry, Result, Run, Store,
     logs::LogLine,
