@@ -28,8 +28,8 @@ pub(crate) enum Source {
 impl Source {
     /// What looks like a file is one, also where it is missing: `train.py` is no function's name.
     pub(crate) fn of(target: String) -> Self {
-        if let Some(uri) = target.strip_prefix("db://") {
-            return Self::Stored(uri.to_owned());
+        if target.starts_with("db://") {
+            return Self::Stored(target);
         }
         if let Some(path) = target.strip_prefix("file://") {
             return Self::File(path.into());
