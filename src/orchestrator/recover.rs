@@ -190,7 +190,7 @@ impl Inner {
         let runtime = Arc::clone(self.registry.get(&function.kind)?);
         let plan = runtime.plan(function, &record.run)?;
         let target = self.target_of(record)?;
-        let mut job = self.job(&record.run, plan, record.attempt, true);
+        let mut job = self.job(record.run.clone(), plan, record.attempt, true);
         job.resumed = true;
         let log = LogWriter::resume(self.log_path(&record.run.key()))?;
         self.follow(record.clone(), runtime, target, log, job);

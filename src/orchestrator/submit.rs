@@ -49,14 +49,16 @@ impl Inner {
         let Checked { function, runtime, notes } = &*checked;
         let (function, runtime) = (Arc::clone(function), Arc::clone(runtime));
 
-        let mut run = new_run(&function, request, &base_dir, &work_dir)?;
+        let run = new_run(&function, request, &base_dir, &work_dir)?;
         check_inputs(&run, &base_dir)?;
         runtime.validate(&function, &run)?;
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let job = self.job(&run, plan, 0, detached);
-        for note in notes.iter().chain(&target.check(&job).await?) {
-            super::reduce::add_note(&mut run, note);
+        let mut job = self.job(run, plan, 0, detached);
+        let found = target.check(&job).await?;
+        let run = Arc::make_mut(&mut job.run);
+        for note in notes.iter().chain(&found) {
+            super::reduce::add_note(run, note);
         }
         if detached && !runtime.capability().survives {
             return Err(Error::new(
@@ -65,9 +67,8 @@ impl Inner {
             )
             .help("run it without `--detach`, or from a program that stays"));
         }
-        let job = Job { run: Arc::new(run.clone()), ..job };
         let record = RunRecord {
-            run,
+            run: run.clone(),
             revision: 0,
             owner: self.owner.id().to_owned(),
             target: target.name().to_owned(),
@@ -112,16 +113,16 @@ impl Inner {
     }
 
     /// The job of a run, as a target takes it.
-    pub(super) fn job(&self, run: &Run, plan: Plan, attempt: u32, detached: bool) -> Job {
+    pub(super) fn job(&self, run: Run, plan: Plan, attempt: u32, detached: bool) -> Job {
         let folder = |label: &str| run.metadata.annotations.get(label).map(PathBuf::from).unwrap_or_default();
         Job {
             key: run.key(),
             attempt,
-            run: Arc::new(run.clone()),
             plan: Arc::new(plan),
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
-            artifact_path: self.artifact_path(run),
+            artifact_path: self.artifact_path(&run),
+            run: Arc::new(run),
             log_position: LogPosition::default(),
             resumed: false,
             detached,
@@ -168,8 +169,9 @@ impl Inner {
     }
 }
 
+/// Without `.` and a last `/`: who compares it with the current folder finds them equal.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(current_dir()?.join(path))
+    Ok(current_dir()?.join(path).components().collect())
 }
 
 fn name_function(function: &mut Function, request: &Request) {
