@@ -1,10 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "hub")]
+pub mod hub;
 mod orchestrator;
+#[cfg(feature = "source")]
+pub mod source;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod store;
+#[cfg(all(feature = "http", feature = "source"))]
+mod web;
 
-pub use orchestrator::{Builder, Handle, Orchestrator, Request, Update};
+pub use orchestrator::{Builder, Handle, Orchestrator, Reproduction, Request, Update};
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};
 #[cfg(any(feature = "handler", feature = "local"))]

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use runtimes::Result;
 
 use crate::{
-    commands::{abort, completions, delete, env, follow, functions, get, kinds, logs, run, runs},
+    commands::{abort, completions, delete, env, follow, function, get, hub, kinds, logs, rerun, run, runs},
     home::Home,
     output::{Format, Terminal},
 };
@@ -46,7 +46,10 @@ pub(crate) enum Command {
     Logs(logs::Args),
     Abort(abort::Args),
     Delete(delete::Args),
-    Functions(functions::Args),
+    Rerun(rerun::Args),
+    Function(function::Args),
+    Functions(function::ListArgs),
+    Hub(hub::Args),
     Kinds(kinds::Args),
     Env(env::Args),
     Completions(completions::Args),
@@ -64,7 +67,10 @@ impl Command {
             Self::Logs(args) => logs::execute(args, home, terminal).await,
             Self::Abort(args) => abort::execute(args, home, terminal).await,
             Self::Delete(args) => delete::execute(args, home).await,
-            Self::Functions(args) => functions::execute(args, home, terminal).await,
+            Self::Rerun(args) => rerun::execute(args, home, terminal).await,
+            Self::Function(args) => function::execute(args, home, terminal).await,
+            Self::Functions(args) => function::list(args, home, terminal).await,
+            Self::Hub(args) => hub::execute(args, home, terminal).await,
             Self::Kinds(args) => kinds::execute(args, terminal),
             Self::Env(args) => env::execute(args, home, terminal),
             Self::Completions(args) => completions::execute(args),
@@ -78,7 +84,10 @@ impl Command {
             Self::Run(args) => args.output.output,
             Self::Get(args) => args.output.output,
             Self::Runs(args) => args.output.output,
+            Self::Rerun(args) => args.output.output,
+            Self::Function(args) => args.format(),
             Self::Functions(args) => args.format(),
+            Self::Hub(args) => args.format(),
             Self::Kinds(args) => args.output.output,
             Self::Env(args) => args.format(),
             _ => Format::Table,

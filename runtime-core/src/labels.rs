@@ -17,5 +17,14 @@ pub const OWNER: &str = "mlrun/owner";
 
 /// Annotation on a run: the folder against which the function's relative paths are read.
 pub const BASE_DIR: &str = "runtimes/base-dir";
+/// Annotation on a run: what its source is, exactly: `URL#COMMIT`, or an archive with its digest.
+pub const SOURCE: &str = "runtimes/source";
+/// Annotation on a run: the commit of its source.
+pub const SOURCE_COMMIT: &str = "runtimes/source-commit";
+/// Annotation on a run: the folder with its source, while it runs.
+pub const SOURCE_DIR: &str = "runtimes/source-dir";
+
 /// Annotation on a run: the folder in which its processes run where the function names none.
 pub const WORK_DIR: &str = "runtimes/work-dir";
+/// Annotation on a run: the run that it does again.
+pub const RERUN_OF: &str = "runtimes/rerun-of";

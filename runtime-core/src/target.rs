@@ -9,7 +9,7 @@ use crate::{
     Plan, Result, Run,
     logs::{LogLine, LogPosition},
     plan::Role,
-    run::{Report, RunKey},
+    run::{Packages, Report, RunKey},
 };
 
 /// One run that a target is asked to make real.
@@ -35,6 +35,19 @@ pub struct Job {
     pub resumed: bool,
     /// Whether what is started may outlive the orchestrator; otherwise it ends when the orchestrator does.
     pub detached: bool,
+    /// Code that is still to be fetched; [`Self::base_dir`] is where it will be once it is.
+    pub source: Option<Source>,
+}
+
+/// Code from elsewhere, fetched before a run starts: `build.source` of its function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// A folder, an archive or a repository, as the function names it.
+    pub address: String,
+    /// The folder in it against which paths are read.
+    pub workdir: String,
+    /// The folders into which it goes on a cluster: here, paths below them mean the source.
+    pub roots: Vec<String>,
 }
 
 /// The place where plans become real. One instance serves all runs of an orchestrator.
@@ -100,6 +113,8 @@ pub enum Event {
     Progress(String),
     /// Something that the user should know; kept on the run, once.
     Note(String),
+    /// The packages that it has; kept on the run.
+    Packages(Box<Packages>),
 }
 
 /// All that is seen of one attempt of a run at one moment.

@@ -113,6 +113,8 @@ impl Builder {
             owner,
             recovers: self.recover,
             reserve: Reserve::keep(&home),
+            #[cfg(feature = "source")]
+            sources: crate::source::Sources::new(&home),
             home,
             store,
             registry,

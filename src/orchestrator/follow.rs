@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Result, Run, RunState, Runtime, Target,
-    run::{Cause, Reason, Verdict},
+    run::{Cause, Packages, Reason, Verdict},
     store::RunRecord,
     target::{Event, Job},
 };
@@ -62,6 +62,8 @@ pub(super) struct Follow {
     pub(super) grace: Duration,
     /// Notes that are still to be written.
     pub(super) notes: Vec<String>,
+    /// The packages that it has, where they are still to be written.
+    pub(super) packages: Option<Packages>,
 }
 
 impl Follow {
@@ -82,6 +84,9 @@ impl Follow {
         if recorded && let Err(error) = self.target.release(&key).await {
             tracing::warn!(%key, %error, "what an ended run left could not be removed");
         }
+        if recorded {
+            self.inner.remove_source(&key);
+        }
         self.inner.reserve.restore();
         self.inner.forget(&key);
     }
@@ -90,6 +95,7 @@ impl Follow {
         job.log_position = self.log.position.clone();
         let grace = grace(&job);
         let key = job.key.clone();
+        let Some((job, _source)) = self.fetch_source(job).await? else { return Ok(()) };
         let mut events = match self.target.apply(job).await {
             Ok(events) => events,
             Err(error) => return self.end(not_started(&error)).await,
@@ -109,8 +115,10 @@ impl Follow {
                     if count == 0 {
                         break;
                     }
-                    // What is over in a moment is written once.
-                    let _ = tokio::time::timeout(MOMENT, events.recv_many(&mut batch, BATCH)).await;
+                    // What is over in a moment is written once; after the end nothing comes.
+                    if !batch.iter().any(is_last) {
+                        let _ = tokio::time::timeout(MOMENT, events.recv_many(&mut batch, BATCH)).await;
+                    }
                     self.take(&mut batch).await?;
                 }
             }
@@ -135,10 +143,11 @@ impl Follow {
                 Event::Seen(seen) => verdict = Some(self.runtime.observe(&seen)),
                 Event::Progress(what) => progress = Some(what),
                 Event::Note(note) => self.notes.push(note),
+                Event::Packages(packages) => self.packages = Some(*packages),
             }
         }
         self.write_log().await;
-        if verdict.is_some() || !self.notes.is_empty() {
+        if verdict.is_some() || !self.notes.is_empty() || self.packages.is_some() {
             self.record_verdict(verdict.as_ref()).await?;
         }
         let length = self.log.length;
@@ -158,7 +167,7 @@ impl Follow {
         Ok(())
     }
 
-    async fn end(&mut self, verdict: Verdict) -> Result<()> {
+    pub(super) async fn end(&mut self, verdict: Verdict) -> Result<()> {
         self.record_verdict(Some(&verdict)).await
     }
 
@@ -166,11 +175,16 @@ impl Follow {
     async fn record_verdict(&mut self, verdict: Option<&Verdict>) -> Result<()> {
         let started = self.started;
         let notes = std::mem::take(&mut self.notes);
+        let packages = self.packages.take();
         let recorded = self
             .change(|run, now| {
                 let mut changed = false;
                 for note in &notes {
                     changed |= reduce::add_note(run, note);
+                }
+                if packages.is_some() && run.status.provenance.packages != packages {
+                    run.status.provenance.packages.clone_from(&packages);
+                    changed = true;
                 }
                 if let Some(verdict) = verdict {
                     changed |= reduce::reduce(run, verdict, started, now);
@@ -180,6 +194,7 @@ impl Follow {
             .await?;
         if !recorded {
             self.notes = notes;
+            self.packages = packages;
         }
         Ok(())
     }
@@ -202,7 +217,10 @@ impl Follow {
     /// Changes the run, writes it, and only then shows it. Where somebody else changed it meanwhile, the change is made
     /// again on what they wrote. Returns whether it is written: what a store does not take for long is left, because
     /// the next change holds it too. But for the end of a run: that is tried as long as this orchestrator lives.
-    async fn change(&mut self, change: impl Fn(&mut Run, Timestamp) -> Result<bool>) -> Result<bool> {
+    pub(super) async fn change(
+        &mut self,
+        change: impl Fn(&mut Run, Timestamp) -> Result<bool>,
+    ) -> Result<bool> {
         let begin = Instant::now();
         let mut pause = Duration::from_millis(20);
         loop {
@@ -293,6 +311,10 @@ impl Follow {
     }
 }
 
+fn is_last(event: &Event) -> bool {
+    matches!(event, Event::Seen(seen) if seen.ended)
+}
+
 /// How long processes of this job may take to end.
 pub(super) fn grace(job: &Job) -> Duration {
     match &*job.plan {
@@ -306,7 +328,7 @@ fn lost() -> Verdict {
     Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() }
 }
 
-fn not_started(error: &Error) -> Verdict {
+pub(super) fn not_started(error: &Error) -> Verdict {
     let mut cause = Cause::new(Reason::StartFailed, error.message());
     if let Some(location) = error.location() {
         cause.message = format!("{location}: {}", cause.message);

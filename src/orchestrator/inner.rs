@@ -38,6 +38,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What the clones of an orchestrator share.
 pub(super) struct Inner {
     pub(super) home: PathBuf,
+    #[cfg(feature = "source")]
+    pub(super) sources: crate::source::Sources,
     pub(super) store: Arc<dyn Store>,
     pub(super) registry: Registry,
     pub(super) targets: BTreeMap<&'static str, Arc<dyn Target>>,
@@ -145,6 +147,7 @@ impl Inner {
             started,
             grace,
             notes: Vec::new(),
+            packages: None,
         };
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {

@@ -3,15 +3,19 @@
 mod builder;
 mod checked;
 mod follow;
+mod functions;
 mod inner;
 mod lease;
 mod log;
 mod owner;
 mod place;
+mod provenance;
 mod recover;
 mod reduce;
 mod request;
+mod rerun;
 mod reserve;
+mod source;
 mod submit;
 mod tend;
 mod watch;
@@ -23,12 +27,17 @@ use futures_util::stream::BoxStream;
 use inner::Inner;
 use log::LogWriter;
 pub use request::Request;
+pub use rerun::Reproduction;
+#[cfg(feature = "hub")]
+pub(crate) use request::current_dir;
 use runtime_core::{
     Error, ErrorKind, Registry, Result, Run, Store,
     logs::LogLine,
     run::RunKey,
-    store::{FunctionRecord, RunFilter, RunRecord, Version},
+    store::{RunFilter, RunRecord},
 };
+#[cfg(feature = "hub")]
+pub(crate) use submit::embed_code;
 pub use watch::{Handle, Update};
 
 /// How long processes may take to end when the orchestrator is closed.
@@ -245,6 +254,7 @@ impl Orchestrator {
         // The record goes last: as long as it is there, this can be done again.
         if record.run.state().is_terminal() {
             remove(&self.inner.run_folder(key))?;
+            self.inner.remove_source(key);
             if artifacts {
                 remove(&self.inner.default_artifacts(&record.run))?;
             }
@@ -253,41 +263,6 @@ impl Orchestrator {
             true => Ok(()),
             false => Err(no_run(key)),
         }
-    }
-
-    /// The functions of a project, or of all; the tagged versions, or all.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn functions(&self, project: Option<&str>, all_versions: bool) -> Result<Vec<FunctionRecord>> {
-        self.inner.store.list_functions(project, all_versions).await
-    }
-
-    /// A stored function: `[project/]name[:tag|@hash]`.
-    ///
-    /// # Errors
-    /// `NotFound`, or when the store cannot be read.
-    pub async fn function(&self, uri: &str) -> Result<FunctionRecord> {
-        let (path, version) = match (uri.split_once('@'), uri.split_once(':')) {
-            (Some((path, hash)), _) => (path, Version::Hash(hash.to_owned())),
-            (None, Some((path, tag))) => (path, Version::Tag(tag.to_owned())),
-            (None, None) => (uri, Version::default()),
-        };
-        let (project, name) = path.split_once('/').unwrap_or((submit::DEFAULT_PROJECT, path));
-        let found = self.inner.store.get_function(project, name, &version).await?;
-        found.ok_or_else(|| {
-            Error::not_found(format!("there is no function {uri:?} in the store, and no such file"))
-                .help("`runtimes functions` lists those that are stored")
-        })
-    }
-
-    /// Forgets a function with all its versions; returns how many there were.
-    ///
-    /// # Errors
-    /// `Conflict` where a run that has not ended needs it.
-    pub async fn delete_function(&self, project: &str, name: &str) -> Result<usize> {
-        self.inner.versions().remove(&(project.to_owned(), name.to_owned()));
-        self.inner.store.delete_function(project, name).await
     }
 
     /// The kinds.

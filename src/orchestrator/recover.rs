@@ -105,6 +105,12 @@ impl Inner {
                 }
             }
         }
+        for key in self.fetched() {
+            let Some(record) = self.store.get_run(&key).await? else { continue };
+            if record.run.state().is_terminal() {
+                self.remove_source(&key);
+            }
+        }
         for path in dead {
             let _ = std::fs::remove_file(path);
         }
@@ -190,7 +196,7 @@ impl Inner {
         let runtime = Arc::clone(self.registry.get(&function.kind)?);
         let plan = runtime.plan(function, &record.run)?;
         let target = self.target_of(record)?;
-        let mut job = self.job(record.run.clone(), plan, record.attempt, true);
+        let mut job = self.with_source(function, self.job(record.run.clone(), plan, record.attempt, true))?;
         job.resumed = true;
         let log = LogWriter::resume(self.log_path(&record.run.key()))?;
         self.follow(record.clone(), runtime, target, log, job);

@@ -12,13 +12,13 @@ use runtime_core::{
     logs::LogPosition, naming, run::RunKey, store::RunRecord, target::Job,
 };
 
-use super::{Inner, Request, checked::Checked, request::current_dir};
+use super::{Inner, Request, checked::Checked, provenance, request::current_dir, source};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
 
 /// Files with these endings are code, which a function carries along.
-const CODE: [&str; 2] = ["py", "sh"];
+const CODE: [&str; 3] = ["py", "ipynb", "sh"];
 
 /// The longest code that a function carries.
 const MAX_CODE: u64 = 16 * 1024 * 1024;
@@ -27,6 +27,8 @@ const MAX_CODE: u64 = 16 * 1024 * 1024;
 pub(super) struct Prepared {
     pub(super) function: Arc<Function>,
     pub(super) tag: String,
+    /// The function is in the store already, and its tags stay.
+    pub(super) stored: bool,
     pub(super) record: RunRecord,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) target: Arc<dyn Target>,
@@ -45,19 +47,25 @@ impl Inner {
         let (tag, detached) = (tag.clone(), *detached);
         let base_dir = absolute(base_dir)?;
         let work_dir = if work_dir.as_os_str().is_empty() { base_dir.clone() } else { absolute(work_dir)? };
+        let source_notes = self.check_source(&request.function, &base_dir)?;
         let checked = self.check_function(request, &base_dir)?;
         let Checked { function, runtime, notes } = &*checked;
         let (function, runtime) = (Arc::clone(function), Arc::clone(runtime));
 
-        let run = new_run(&function, request, &base_dir, &work_dir)?;
+        let mut run = new_run(&function, request, &base_dir, &work_dir)?;
+        if !function.spec.build.source.is_empty() {
+            // The code lies elsewhere; what is given to a run stays relative to the function.
+            run.spec.input_path = base_dir.join(&run.spec.input_path).display().to_string();
+        }
         check_inputs(&run, &base_dir)?;
+        run.status.provenance = provenance::of(&run, &function, &base_dir);
         runtime.validate(&function, &run)?;
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let mut job = self.job(run, plan, 0, detached);
+        let mut job = self.with_source(&function, self.job(run, plan, 0, detached))?;
         let found = target.check(&job).await?;
         let run = Arc::make_mut(&mut job.run);
-        for note in notes.iter().chain(&found) {
+        for note in request.notes.iter().chain(notes).chain(&source_notes).chain(&found) {
             super::reduce::add_note(run, note);
         }
         if detached && !runtime.capability().survives {
@@ -74,7 +82,14 @@ impl Inner {
             target: target.name().to_owned(),
             attempt: 0,
         };
-        Ok(Prepared { function, tag, record, runtime, target, job })
+        let stored = request.stored && request.function.metadata.hash == function.metadata.hash;
+        Ok(Prepared { function, tag, stored, record, runtime, target, job })
+    }
+
+    /// The function of a request as it is stored: named, checked, with its code and its hash.
+    pub(super) fn stored_form(&self, request: &Request) -> Result<Function> {
+        let base_dir = absolute(&request.base_dir)?;
+        Ok(Function::clone(&self.check_function(request, &base_dir)?.function))
     }
 
     fn check_function(&self, request: &Request, base_dir: &Path) -> Result<Arc<Checked>> {
@@ -84,11 +99,7 @@ impl Inner {
         }
         let runtime = Arc::clone(self.registry.get(&given.kind)?);
         let notes = given.check_fields(runtime.fields())?;
-        let mut function = given.clone();
-        name_function(&mut function, request);
-        embed_code(&mut function, base_dir)?;
-        function.validate()?;
-        function.metadata.hash = function.hash();
+        let function = resolved(request)?;
         let checked = Arc::new(Checked { function: Arc::new(function), runtime, notes });
         self.checked.put(given, &request.project, base_dir, &checked);
         Ok(checked)
@@ -99,9 +110,16 @@ impl Inner {
         if prepared.record.owner == self.owner.id() {
             self.hold_lease().await?;
         }
-        let Prepared { function, tag, record, .. } = prepared;
-        let name = (function.metadata.project.clone(), function.metadata.name.clone());
-        let known = tag.is_empty() && self.known(&name).as_deref() == Some(function.metadata.hash.as_str());
+        let Prepared { function, tag, stored, record, .. } = prepared;
+        let Metadata { project, name, hash, .. } = &function.metadata;
+        let name = (project.clone(), name.clone());
+        let known = match (*stored, tag.is_empty()) {
+            // A run of an old version does not make it the newest.
+            (true, true) => true,
+            (true, false) => self.store.tag_function(&name.0, &name.1, hash, tag).await?,
+            (false, true) => self.known(&name).as_deref() == Some(hash.as_str()),
+            (false, false) => false,
+        };
         if !known {
             let tag = Some(tag.as_str()).filter(|tag| !tag.is_empty());
             self.store.put_function(function, tag).await?;
@@ -126,6 +144,7 @@ impl Inner {
             log_position: LogPosition::default(),
             resumed: false,
             detached,
+            source: None,
         }
     }
 
@@ -169,6 +188,20 @@ impl Inner {
     }
 }
 
+/// The function of a request: named, with its code and its hash.
+pub(super) fn resolved(request: &Request) -> Result<Function> {
+    let mut function = request.function.clone();
+    name_function(&mut function, request);
+    let base_dir = absolute(&request.base_dir)?;
+    if source::in_reach(&function, &base_dir) {
+        let base = source::code_base(&function, &base_dir);
+        embed_code(&mut function, &base)?;
+    }
+    function.validate()?;
+    function.metadata.hash = function.hash();
+    Ok(function)
+}
+
 /// Without `.` and a last `/`: who compares it with the current folder finds them equal.
 fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(current_dir()?.join(path).components().collect())
@@ -198,7 +231,7 @@ fn name_function(function: &mut Function, request: &Request) {
 }
 
 /// Takes the code of `spec.command` into the function, so that what is stored is all that is needed.
-fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
+pub(crate) fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
     let command = function.spec.command.clone();
     let extension = Path::new(&command).extension().and_then(|extension| extension.to_str());
     let is_code = extension.is_some_and(|extension| CODE.contains(&extension));
@@ -223,7 +256,7 @@ fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
         let at = error.utf8_error().valid_up_to();
         Error::invalid("spec.command", format!("{} is not UTF-8 text (byte {at})", path.display()))
     })?;
-    *function = std::mem::take(function).embed_code(&command, &text);
+    *function = std::mem::take(function).embed_file(&command, &text, &path)?;
     Ok(())
 }
 
@@ -243,6 +276,7 @@ fn new_run(function: &Function, request: &Request, base_dir: &Path, work_dir: &P
         request.name.clone()
     };
     metadata.labels.clone_from(&request.labels);
+    metadata.annotations.clone_from(&request.annotations);
     metadata.labels.insert("kind".to_owned(), function.kind.clone());
     if let Ok(user) = std::env::var("USER")
         && !user.is_empty()

@@ -11,7 +11,7 @@ use runtime_core::{
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
-    row::{DocumentRow, FunctionRow, RunRow, Which},
+    row::{DocumentRow, FunctionRow, RunRow, TagRow, Which},
     writer::{Engine, MAX_BATCH, Request, Write, Writer},
 };
 
@@ -116,6 +116,11 @@ impl<D: Database> Store for DatabaseStore<D> {
         let hash = row.hash.clone();
         self.ask(Write::PutFunction(row)).await?;
         Ok(hash)
+    }
+
+    async fn tag_function(&self, project: &str, name: &str, hash: &str, tag: &str) -> Result<bool> {
+        let [project, name, hash, tag] = [project, name, hash, tag].map(str::to_owned);
+        Ok(self.ask(Write::TagFunction(TagRow { project, name, hash, tag })).await? > 0)
     }
 
     async fn get_function(

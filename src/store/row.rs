@@ -99,6 +99,14 @@ impl FunctionRow {
     }
 }
 
+/// A tag that is to point at a version.
+pub(super) struct TagRow {
+    pub(super) project: String,
+    pub(super) name: String,
+    pub(super) hash: String,
+    pub(super) tag: String,
+}
+
 /// A document that is written.
 pub(super) struct DocumentRow {
     pub(super) which: Which,

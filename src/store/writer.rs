@@ -12,7 +12,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::row::{DocumentRow, FunctionRow, RunRow, Which};
+use super::row::{DocumentRow, FunctionRow, RunRow, TagRow, Which};
 
 /// The most changes of one transaction.
 pub(super) const MAX_BATCH: usize = 256;
@@ -56,6 +56,7 @@ pub(super) enum Write {
     UpdateRunWith(RunRow, Vec<DocumentRow>),
     DeleteRun(RunKey),
     PutFunction(FunctionRow),
+    TagFunction(TagRow),
     DeleteFunction {
         project: String,
         name: String,
@@ -82,6 +83,7 @@ impl Write {
             Self::UpdateRun(_) | Self::UpdateRunWith(..) => "store.update_run",
             Self::DeleteRun(_) => "store.delete_run",
             Self::PutFunction(_) => "store.put_function",
+            Self::TagFunction(_) => "store.tag_function",
             Self::DeleteFunction { .. } => "store.delete_function",
             Self::PutDocument(_) => "store.put_document",
             Self::DeleteDocument(_) => "store.delete_document",

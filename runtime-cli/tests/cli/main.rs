@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod fixture;
+mod function;
+mod hub;
 mod record;
 mod run;
 mod stop;

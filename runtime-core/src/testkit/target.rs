@@ -115,6 +115,7 @@ impl Suite<'_> {
             log_position: LogPosition::default(),
             resumed: false,
             detached: false,
+            source: None,
         }
     }
 

@@ -7,7 +7,7 @@ use runtime_core::{
     Error, ErrorKind, Plan, Result, RunState,
     logs::LogLine,
     plan::{HostPlan, Isolation, Process, Role, Work},
-    run::Report,
+    run::{Packages, Report},
     target::{Event, Exit, Job, Observation, Part, Phase, StartError},
 };
 use tokio::sync::mpsc;
@@ -154,9 +154,12 @@ impl Drive {
             return Ok(Some(Some((Environment { python: python.path, dir: python.prefix }, None))));
         }
         let environments = shared.environments.relative_to(&self.job.base_dir);
+        let exactly = wanted.exactly.as_ref();
+        let wanted = &environments.exactly(wanted)?;
         if let Some(ready) = environments.get(wanted)
             && let Some(hold) = environments.hold(&ready)?
         {
+            self.packages(environments.packages(wanted, &ready)?, exactly).await;
             return Ok(Some(Some((ready, Some(hold)))));
         }
         self.seen(main_part(plan, Phase::Waiting("its packages".to_owned()))).await;
@@ -175,11 +178,21 @@ impl Drive {
                     }
                     let built = built?;
                     let hold = environments.hold(&built)?;
+                    self.packages(environments.packages(wanted, &built)?, exactly).await;
                     return Ok(Some(Some((built, hold))));
                 }
                 Some(Control::Abort(_)) = self.control.recv() => return Ok(None),
             }
         }
+    }
+
+    /// Tells which packages the run has, and whether the Python below them is the one that was wanted.
+    async fn packages(&self, packages: Packages, exactly: Option<&Packages>) {
+        if let Some(exactly) = exactly.filter(|exactly| exactly.python != packages.python) {
+            let note = format!("the packages are on Python {}, not on {}", packages.python, exactly.python);
+            let _ = self.events.send(Event::Note(note)).await;
+        }
+        let _ = self.events.send(Event::Packages(Box::new(packages))).await;
     }
 
     async fn progress(&self, step: Progress) {

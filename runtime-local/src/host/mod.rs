@@ -145,10 +145,13 @@ impl Target for HostTarget {
                     resolve::find_secret(&*self.shared.secrets, &var.name, name, key, *optional)?;
                 }
             }
-            if !matches!(process.work, Work::Call { .. }) {
+            // Of code that is still to be fetched, nothing can be known.
+            if !matches!(process.work, Work::Call { .. }) && job.source.is_none() {
                 check_folder(job, process.workdir.as_deref())?;
             }
-            check_program(job, plan, process)?;
+            if job.source.is_none() {
+                check_program(job, plan, process)?;
+            }
             for note in process::limits::notes(&process.limits) {
                 if !notes.contains(&note) {
                     notes.push(note);

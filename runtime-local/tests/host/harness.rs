@@ -87,6 +87,7 @@ impl Machine {
             log_position: LogPosition::default(),
             resumed: false,
             detached: false,
+            source: None,
         }
     }
 

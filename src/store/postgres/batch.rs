@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgArguments, query, 
 
 use super::text::{original, stored, stored_labels};
 use crate::store::{
-    row::{DocumentRow, FunctionRow, RunRow, Which},
+    row::{DocumentRow, FunctionRow, RunRow, TagRow, Which},
     writer::{Counts, Request, Write},
 };
 
@@ -98,6 +98,7 @@ async fn one(on: &mut PgConnection, write: &Write) -> sqlx::Result<Result<u64>> 
             Ok(deleted.rows_affected())
         }
         Write::PutFunction(row) => Ok(put_function(on, row).await?),
+        Write::TagFunction(row) => Ok(tag_function(on, row).await?),
         Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
         Write::PutDocument(row) => {
             let revision = row.which.revision.unwrap_or_default();
@@ -193,6 +194,17 @@ fn document_statement<'q>(
         .bind(due)
         .bind(now)
         .bind(&**body)
+}
+
+/// Lets a tag point at a version; gives how many such versions there are.
+async fn tag_function(on: &mut PgConnection, row: &TagRow) -> sqlx::Result<u64> {
+    let tag = query(
+        "INSERT INTO tags (project, name, tag, hash) SELECT project, name, $4, hash FROM functions \
+         WHERE project = $1 AND name = $2 AND hash = $3 \
+         ON CONFLICT (project, name, tag) DO UPDATE SET hash = excluded.hash",
+    );
+    let tag = tag.bind(stored(&row.project)).bind(stored(&row.name)).bind(row.hash.as_str());
+    Ok(tag.bind(stored(&row.tag)).execute(on).await?.rows_affected())
 }
 
 /// Stores a version, and moves its tags.

@@ -5,7 +5,7 @@ use sqlx::{SqliteConnection, query};
 
 use super::{
     documents,
-    statement::{MAX_ROWS, Statements, delete_function, delete_run, put_function},
+    statement::{MAX_ROWS, Statements, delete_function, delete_run, put_function, tag_function},
 };
 use crate::store::{
     row::RunRow,
@@ -107,6 +107,7 @@ async fn one(on: &mut SqliteConnection, statements: &Statements, write: &Write) 
         Write::DeleteDocument(which) => Ok(documents::delete(on, which).await?),
         Write::DeleteRun(key) => Ok(delete_run(on, key).await?),
         Write::PutFunction(row) => Ok(put_function(on, row).await?),
+        Write::TagFunction(row) => Ok(tag_function(on, row).await?),
         Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
         Write::Close => Ok(0),
     })

@@ -15,7 +15,7 @@ use sqlx::{
     sqlite::SqliteArguments,
 };
 
-use crate::store::row::{FunctionRow, RunRow};
+use crate::store::row::{FunctionRow, RunRow, TagRow};
 
 /// The most rows of one statement.
 pub(super) const MAX_ROWS: usize = 64;
@@ -157,6 +157,18 @@ pub(super) async fn put_function(on: &mut SqliteConnection, row: &FunctionRow) -
     .execute(on)
     .await?;
     Ok(moved.rows_affected())
+}
+
+/// Lets a tag point at a version; gives how many such versions there are.
+pub(super) async fn tag_function(on: &mut SqliteConnection, row: &TagRow) -> sqlx::Result<u64> {
+    let tag = query(
+        "INSERT INTO tags (project, name, tag, hash) SELECT project, name, ?4, hash FROM functions \
+         WHERE project = ?1 AND name = ?2 AND hash = ?3 \
+         ON CONFLICT (project, name, tag) DO UPDATE SET hash = excluded.hash",
+    );
+    let values = [&row.project, &row.name, &row.hash, &row.tag];
+    let tag = values.into_iter().fold(tag, |tag, value| tag.bind(value.as_str()));
+    Ok(tag.execute(on).await?.rows_affected())
 }
 
 /// Deletes all versions of a function, unless a run that has not ended needs it. The caller has a transaction open.

@@ -84,8 +84,7 @@ mod tests {
         let (room, mut taken) = (Arc::new(Semaphore::new(3)), Taken::default());
         let give =
             |taken: &mut Taken, id| taken.insert(id, Some(Arc::clone(&room).try_acquire_owned().unwrap()));
-        let (mut a, mut b, mut c) =
-            (give(&mut taken, "a"), give(&mut taken, "b"), give(&mut taken, "c"));
+        let (mut a, mut b, mut c) = (give(&mut taken, "a"), give(&mut taken, "b"), give(&mut taken, "c"));
         assert!(a.begun.try_recv().is_ok() && b.begun.try_recv().is_err());
         taken.over("b", Over::Cancelled);
         assert_eq!((b.over.try_recv(), room.available_permits()), (Ok(Over::Cancelled), 1));

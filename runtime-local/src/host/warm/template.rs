@@ -230,12 +230,7 @@ impl Template {
 }
 
 /// Hands each end to who waits for it, until the template is gone.
-async fn listen(
-    mut reader: BufReader<OwnedReadHalf>,
-    mut child: Child,
-    runs: Runs,
-    dead: Arc<AtomicBool>,
-) {
+async fn listen(mut reader: BufReader<OwnedReadHalf>, mut child: Child, runs: Runs, dead: Arc<AtomicBool>) {
     let lock = || runs.lock().unwrap_or_else(PoisonError::into_inner);
     let mut line = Vec::new();
     loop {
