@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::{HyperParamOptions, Retry};
 use crate::{Error, Result};
 
 /// What was asked of a run.
@@ -40,9 +41,38 @@ pub struct RunSpec {
     /// How long it may stay in a state, by MLRun's names (`executing: 24h`); `-1`: for ever.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub state_thresholds: BTreeMap<String, String>,
+    /// Whether, and when, it is tried again where it fails; in place of the function's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Hyper-parameters: a name, and the list of values to try. Each iteration is a run of its own.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub hyperparams: Map<String, Value>,
+    /// How iterations are made of hyper-parameters.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hyper_param_options: HyperParamOptions,
     /// Fields of MLRun that are carried along, and those that this version does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl RunSpec {
+    /// Says what is wrong with its thresholds, its retries or its hyper-parameters.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field, its value and what would be right.
+    pub fn validate(&self) -> Result<()> {
+        for (state, threshold) in &self.state_thresholds {
+            crate::pod::check_threshold(state, threshold).map_err(|error| error.under("run"))?;
+        }
+        if let Some(retry) = &self.retry {
+            retry.validate().map_err(|error| error.under("run.spec"))?;
+        }
+        super::hyper::Sweep::of(self).map(drop)
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Reads a duration as MLRun and Kubernetes write them: `90s`, `5m`, `1h30m`, `2d`, `500ms`, a number of seconds,
