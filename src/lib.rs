@@ -4,7 +4,7 @@ mod orchestrator;
 #[cfg(feature = "sqlite")]
 pub mod store;
 
-pub use orchestrator::{Builder, Handle, Orchestrator, Request, Update};
+pub use orchestrator::{Builder, Handle, Orchestrator, ParamFile, Request, Update};
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};
 #[cfg(any(feature = "handler", feature = "local"))]

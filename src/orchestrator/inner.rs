@@ -139,6 +139,7 @@ impl Inner {
             started,
             grace,
             notes: Vec::new(),
+            overdue: None,
         };
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {

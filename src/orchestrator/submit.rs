@@ -9,10 +9,13 @@ use std::{
 use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, function::Metadata, labels,
-    logs::LogPosition, naming, run::RunKey, store::RunRecord, target::Job,
+    logs::LogPosition, naming,
+    run::{RunKey, hyper::Sweep},
+    store::RunRecord,
+    target::Job,
 };
 
-use super::{Inner, Request, checked::Checked, request::current_dir};
+use super::{Inner, Request, checked::Checked, iterate, request::current_dir};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
@@ -31,6 +34,8 @@ pub(super) struct Prepared {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) target: Arc<dyn Target>,
     pub(super) job: Job,
+    /// The iterations, where it is many.
+    pub(super) sweep: Option<Sweep>,
 }
 
 impl Inner {
@@ -50,12 +55,20 @@ impl Inner {
         let (function, runtime) = (Arc::clone(function), Arc::clone(runtime));
 
         let mut run = new_run(&function, request, &base_dir, &work_dir)?;
+        super::retry::take_policy(&function, &mut run)?;
+        let sweep = iterate::prepare(&mut run, &work_dir)?;
         check_inputs(&run, &base_dir)?;
-        runtime.validate(&function, &run)?;
-        let plan = runtime.plan(&function, &run)?;
+        // Of many iterations the first one stands for all.
+        let first = match &sweep {
+            Some(sweep) => Some(iterate::check(&*runtime, &function, &run, sweep)?),
+            None => runtime.validate(&function, &run).map(|()| None)?,
+        };
+        let planned = first.as_ref().unwrap_or(&run);
+        let plan = runtime.plan(&function, planned)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let job = self.job(&run, plan, 0, detached);
-        for note in notes.iter().chain(&target.check(&job).await?) {
+        let job = self.job(planned, plan, 0, detached);
+        let of_sweep = sweep.iter().flat_map(|sweep| &sweep.notes);
+        for note in notes.iter().chain(of_sweep).chain(&target.check(&job).await?) {
             super::reduce::add_note(&mut run, note);
         }
         if detached && !runtime.capability().survives {
@@ -73,7 +86,7 @@ impl Inner {
             target: target.name().to_owned(),
             attempt: 0,
         };
-        Ok(Prepared { function, tag, record, runtime, target, job })
+        Ok(Prepared { function, tag, record, runtime, target, job, sweep })
     }
 
     fn check_function(&self, request: &Request, base_dir: &Path) -> Result<Arc<Checked>> {
@@ -126,17 +139,21 @@ impl Inner {
     }
 
     /// Where the artifacts of a run go: what was asked, with its placeholders filled, or a folder in the home.
-    fn artifact_path(&self, run: &Run) -> String {
+    pub(super) fn artifact_path(&self, run: &Run) -> String {
         if run.spec.output_path.is_empty() {
             return self.default_artifacts(run).display().to_string();
         }
-        let RunKey { uid, .. } = run.key();
-        let filled = run
+        let RunKey { uid, iteration } = run.key();
+        let mut filled = run
             .spec
             .output_path
             .replace("{{run.uid}}", &uid)
             .replace("{{project}}", &run.metadata.project)
             .replace("{{run.project}}", &run.metadata.project);
+        // Iterations write the same names: each into a folder of its own, as in MLRun.
+        if iteration > 0 {
+            filled = format!("{}/{iteration}", filled.trim_end_matches('/'));
+        }
         if filled.contains("://") {
             return filled;
         }

@@ -29,7 +29,7 @@ pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Res
         match result {
             Ok(run) => {
                 let line =
-                    format!("{} {} is {}\n", human::uid(&run.metadata.uid), run.metadata.name, run.state());
+                    format!("{} {} is {}\n", human::run(&run), run.metadata.name, run.state());
                 stdio::stdout(line.as_bytes())?;
             }
             Err(failure) => {

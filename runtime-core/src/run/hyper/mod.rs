@@ -207,12 +207,20 @@ impl Sweep {
         self.combinations.names()
     }
 
-    /// One iteration of a run, from 1, as a run of its own: not started yet.
-    pub fn child(&self, parent: &Run, iteration: u32) -> Run {
-        let mut child = Run { status: RunStatus::default(), ..parent.clone() };
+    /// What all iterations of a run have in common: the run, without its hyper-parameters and what became of it.
+    pub fn base(parent: &Run) -> Run {
+        let spec = RunSpec {
+            hyperparams: Map::new(),
+            hyper_param_options: HyperParamOptions::default(),
+            ..parent.spec.clone()
+        };
+        Run { metadata: parent.metadata.clone(), spec, status: RunStatus::default() }
+    }
+
+    /// One iteration, from 1, as a run of its own: not started yet.
+    pub fn child(&self, base: &Run, iteration: u32) -> Run {
+        let mut child = base.clone();
         child.metadata.iteration = iteration;
-        child.spec.hyperparams.clear();
-        child.spec.hyper_param_options = HyperParamOptions::default();
         child.spec.parameters.extend(self.combinations.get(iteration.saturating_sub(1)));
         child.status.last_update = Some(jiff::Timestamp::now());
         child

@@ -58,7 +58,7 @@ fn a_child_is_a_run_of_its_own() {
     let mut parent = Run { spec: spec(json!({"a": [1, 2]}), json!({"selector": "x"})), ..Run::default() };
     parent.metadata.uid = "u".into();
     parent.spec.parameters.insert("fixed".into(), 5.into());
-    let child = Sweep::of(&parent.spec).unwrap().unwrap().child(&parent, 2);
+    let child = Sweep::of(&parent.spec).unwrap().unwrap().child(&Sweep::base(&parent), 2);
     assert_eq!(child.key().to_string(), "u-2");
     assert_eq!(Value::Object(child.spec.parameters.clone()), json!({"fixed": 5, "a": 2}));
     assert!(!child.spec.is_hyper() && Sweep::of(&child.spec).unwrap().is_none());
