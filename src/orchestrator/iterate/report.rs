@@ -24,7 +24,8 @@ const DATA: &str = "/*DATA*/null";
 
 /// A line for an iteration that has ended.
 pub(super) fn line<'a>(run: &Run, names: impl Iterator<Item = &'a str>, best: bool) -> String {
-    let mut line = format!("iteration {} {}", run.metadata.iteration, run.state());
+    let state = if run.state() == RunState::Error { "failed" } else { run.state().as_str() };
+    let mut line = format!("iteration {} {state}", run.metadata.iteration);
     if let (Some(start), Some(end)) = (run.status.start_time, run.status.end_time) {
         line += &format!(" in {:.2}s", end.duration_since(start).as_secs_f64().max(0.0));
     }
@@ -206,7 +207,7 @@ mod tests {
         let line = |n: usize, best| line(&runs[n], ["lr", "name"].into_iter(), best);
         assert_eq!(line(0, false), "iteration 1 completed: lr=0.1 name=</script> -> acc=0.25");
         assert_eq!(line(1, true), "iteration 2 completed: lr=0.01 name=</script> -> acc=0.5 (best so far)");
-        assert_eq!(line(2, false), "iteration 3 error: lr=0.1 name=b -> a.py:1: ValueError: \"x\", y");
+        assert_eq!(line(2, false), "iteration 3 failed: lr=0.1 name=b -> a.py:1: ValueError: \"x\", y");
         assert_eq!(progress(&tally, 1), "3 of 4 iterations, 1 failed, best 2: acc=0.5");
     }
 

@@ -77,7 +77,9 @@ pub(super) fn param_file(request: &mut Request, path: &Path, args: &HyperArgs) -
 /// Puts the options onto the request.
 pub(super) fn hyper(request: &mut Request, args: HyperArgs, parallel: Option<u32>) -> Result<()> {
     let spec = &mut request.spec;
-    for (name, text) in parse::unique("--hyper-param", args.hyper_params)? {
+    parse::unique("--hyper-param", args.hyper_params.clone())?;
+    // In the order in which they were given: the first one changes fastest.
+    for (name, text) in args.hyper_params {
         let values = values(&text).map_err(|error| error.at(format!("--hyper-param {name}")))?;
         spec.hyperparams.insert(name, values);
     }
