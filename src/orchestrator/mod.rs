@@ -299,7 +299,12 @@ impl Orchestrator {
         if record.run.state().is_terminal() {
             remove(&self.inner.run_folder(key))?;
             if artifacts {
-                remove(&self.inner.default_artifacts(&record.run))?;
+                let folder = self.inner.default_artifacts(&record.run);
+                let own = match key.iteration {
+                    0 => folder,
+                    iteration => folder.join(iteration.to_string()),
+                };
+                remove(&own)?;
             }
         }
         match self.inner.store.delete_run(key).await? {

@@ -143,17 +143,13 @@ impl Inner {
         if run.spec.output_path.is_empty() {
             return self.default_artifacts(run).display().to_string();
         }
-        let RunKey { uid, iteration } = run.key();
-        let mut filled = run
+        let RunKey { uid, .. } = run.key();
+        let filled = run
             .spec
             .output_path
             .replace("{{run.uid}}", &uid)
             .replace("{{project}}", &run.metadata.project)
             .replace("{{run.project}}", &run.metadata.project);
-        // Iterations write the same names: each into a folder of its own, as in MLRun.
-        if iteration > 0 {
-            filled = format!("{}/{iteration}", filled.trim_end_matches('/'));
-        }
         if filled.contains("://") {
             return filled;
         }
@@ -161,9 +157,10 @@ impl Inner {
         base.join(filled).display().to_string()
     }
 
-    /// The folder for artifacts of a run that names none.
+    /// The folder for artifacts of a run that names none. Iterations share it: what each writes is put into a folder
+    /// in it, as MLRun does.
     pub(super) fn default_artifacts(&self, run: &Run) -> PathBuf {
-        self.home.join("artifacts").join(&run.metadata.project).join(run.key().to_string())
+        self.home.join("artifacts").join(&run.metadata.project).join(&run.metadata.uid)
     }
 
     fn target_for(&self, runtime: &dyn Runtime, plan: &Plan) -> Result<Arc<dyn Target>> {

@@ -78,6 +78,8 @@ pub(crate) enum Work {
     Packaged,
     /// A forked Python handler with hyper-parameters: six iterations, two at a time.
     Sweep,
+    /// The same, with a process for each.
+    Processes,
     /// A shell program that fails twice, and is tried again.
     Flaky,
 }
@@ -91,7 +93,7 @@ impl Work {
     }
 
     pub(crate) fn of(name: &str) -> Self {
-        let more = [Self::Endless, Self::OneLine, Self::Packaged, Self::Sweep, Self::Flaky];
+        let more = [Self::Endless, Self::OneLine, Self::Packaged, Self::Sweep, Self::Processes, Self::Flaky];
         Self::ALL.into_iter().chain(more).find(|work| work.name() == name).unwrap()
     }
 
@@ -112,6 +114,7 @@ impl Work {
             Self::Endless => Function::new("local", "endless").with_command("sh").with_args(["-c", ENDLESS]),
             Self::OneLine => Function::new("local", "line").with_command("sh").with_args(["-c", ONE_LINE]),
             Self::Sweep => Function::new("handler", "sweep").with_code(ITERATION).with_handler("work"),
+            Self::Processes => Function::new("local", "sweep").with_code(ITERATION).with_handler("work"),
             Self::Flaky => Function::new("local", "flaky").with_command("sh").with_args(["-c", FLAKY]),
             Self::Rust => Function::new("handler", "rust").with_handler("rust_work"),
         }
@@ -123,7 +126,7 @@ impl Work {
         if self == Self::Packaged {
             request.function.spec.build.requirements = vec![format!("thing @ file://{}", wheel(scene))];
         }
-        if self == Self::Sweep {
+        if matches!(self, Self::Sweep | Self::Processes) {
             request.spec.hyperparams.insert("n".to_owned(), (1..=6).collect());
             let options = &mut request.spec.hyper_param_options;
             (options.selector, options.parallel_runs) = (Some("max.answer".to_owned()), Some(2));

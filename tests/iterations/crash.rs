@@ -4,11 +4,13 @@ use runtimes::{Run, RunState, core::logs::LogLine};
 
 use crate::chaos::{Order, Other, Scene, Work};
 
-/// How many iterations [`Work::Sweep`] has.
+/// How many iterations [`Work::Sweep`] and [`Work::Processes`] have.
 const ITERATIONS: usize = 6;
 
 fn settle(scene: &Scene, what: &str) -> Vec<(Run, Vec<LogLine>)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // The second time finds what was started by the first.
+    runtime.block_on(scene.settle(what));
     runtime.block_on(scene.settle(what))
 }
 
@@ -32,27 +34,30 @@ fn ended_well(scene: &Scene, what: &str, ended: &[(Run, Vec<LogLine>)]) {
     assert_eq!(parent.status.results["best_iteration"], ITERATIONS, "{what}");
 }
 
+/// Each change of the store and each event, of the run and of its iterations, as they come.
+fn dies_at_every_step(work: Work, steps: impl Iterator<Item = usize>, detached: bool) {
+    for step in steps {
+        let die = format!("step {step}");
+        let what = format!("{work:?} that dies at {die}");
+        let scene = Scene::new();
+        let died = !Other::start(&scene, Order { die: &die, detached, ..Order::run(work) }).end().success();
+        assert!(died || step > 20, "{what}: there were only {step} steps");
+        match settle(&scene, &what).as_slice() {
+            [] => assert!(died && scene.starts() == 0, "{what}"),
+            ended => ended_well(&scene, &what, ended),
+        }
+        scene.is_clean(&what);
+    }
+}
+
 #[test]
 fn iterations_survive_every_step() {
-    for detached in [false, true] {
-        // Each change of the store and each event, of the run and of its iterations, as they come.
-        for step in 1..=30 {
-            let die = format!("step {step}");
-            let what = format!("dies at {die}, detached {detached}");
-            let scene = Scene::new();
-            let died = !Other::start(&scene, Order { die: &die, detached, ..Order::run(Work::Sweep) }).end().success();
-            let ended = settle(&scene, &what);
-            match ended.as_slice() {
-                [] => assert!(died && scene.starts() == 0, "{what}"),
-                ended => ended_well(&scene, &what, ended),
-            }
-            scene.is_clean(&what);
-            if !died {
-                assert!(step > 20, "{what}: there were only {step} steps");
-                break;
-            }
-        }
-    }
+    dies_at_every_step(Work::Sweep, 1..=30, false);
+}
+
+#[test]
+fn detached_iterations_survive() {
+    dies_at_every_step(Work::Processes, (1..=30).step_by(4), true);
 }
 
 #[test]
@@ -89,7 +94,7 @@ fn killed_at_any_moment() {
         let delay = std::time::Duration::from_micros((seed * 7919 + round * 104_729) % 600_000);
         let what = format!("round {round}: {delay:?}");
         let scene = Scene::new();
-        let mut other = Other::start(&scene, Order { detached: round % 2 == 0, ..Order::run(Work::Sweep) });
+        let mut other = Other::start(&scene, Order::run(Work::Sweep));
         assert!(other.until("@begin"));
         // The moment is drawn: there is nothing to wait for.
         std::thread::sleep(delay);

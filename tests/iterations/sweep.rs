@@ -21,7 +21,7 @@ def work(context, a: int, b: str = "x"):
     if b == "bad":
         raise ValueError("not this one")
     context.log_result("score", a * 10 + len(b))
-    context.log_artifact("note", body=str(a), local_path="note.txt")
+    context.log_artifact("note", body=str(a))
 "#;
 
 fn request(scene: &Scene, kind: &str, hyperparams: Value) -> Request {
@@ -87,7 +87,7 @@ async fn each_iteration_writes_below_the_given_folder() {
     request.spec.output_path = scene.path().join("out/{{run.uid}}").display().to_string();
     let run = within(orchestrator.run(request)).await.unwrap();
     let out = scene.path().join("out").join(&run.metadata.uid);
-    let note = |n: &str| std::fs::read_to_string(out.join(n).join("note.txt")).unwrap();
+    let note = |n: &str| std::fs::read_to_string(out.join(n).join("note")).unwrap();
     assert_eq!((note("1").as_str(), note("2").as_str()), ("1", "2"));
     assert!(out.join("iteration_results.csv").is_file() && out.join("parallel_coordinates.html").is_file());
     orchestrator.close().await.unwrap();
@@ -155,7 +155,8 @@ async fn what_is_wrong_is_said_before_anything_is_started() {
         request
     };
     for (request, part) in [
-        (with(|request| drop(request.spec.hyperparams.insert("c".into(), json!([1])))), "`c`"),
+        (with(|request| request.spec.hyperparams = [("b".to_owned(), json!(["x"]))].into_iter().collect()), "iteration: 1 (b="),
+        (with(|request| drop(request.spec.hyperparams.insert("a".into(), json!([1, "two"])))), "iteration: 2 (a="),
         (with(|request| drop(request.spec.hyperparams.insert("a".into(), json!([])))), "hyperparams.a"),
         (with(|request| request.spec.hyper_param_options.stop_condition = Some("a >".into())), "column 4"),
         (
@@ -170,7 +171,8 @@ async fn what_is_wrong_is_said_before_anything_is_started() {
             "did you mean `executing`?",
         ),
     ] {
-        let error = orchestrator.submit(request).await.err().unwrap();
+        let error = orchestrator.submit(request).await.err();
+        let error = error.unwrap_or_else(|| panic!("nothing was said of {part}"));
         assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound), "{error}");
         assert!(error.to_string().contains(part), "{part:?} in {error}");
     }

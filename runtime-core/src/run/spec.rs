@@ -67,7 +67,11 @@ impl RunSpec {
         if let Some(retry) = &self.retry {
             retry.validate().map_err(|error| error.under("run.spec"))?;
         }
-        super::hyper::Sweep::of(self).map(drop)
+        // What stands in a file is checked when it was read.
+        match &self.hyper_param_options.param_file {
+            Some(_) if self.hyperparams.is_empty() => Ok(()),
+            _ => super::hyper::Sweep::of(self).map(drop),
+        }
     }
 }
 
