@@ -151,7 +151,9 @@ async fn iterations(orchestrator: &Orchestrator, home: &Path, python: &Path) -> 
         }
     };
     sweep(64, FORKS as u32).await?;
-    for (parallel, name) in [(1, "iterations, 1 at a time / forks"), (FORKS as u32, "iterations, 6 at a time / forks")] {
+    for (parallel, name) in
+        [(1, "iterations, 1 at a time / forks"), (FORKS as u32, "iterations, 6 at a time / forks")]
+    {
         let mut pairs = Vec::new();
         for _ in 0..3 {
             pairs.push((sweep(1000, parallel).await?, bare_forks(home, python)?));

@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use runtimes::{
     Error, ErrorKind, Result,
-    core::{
-        jiff::Timestamp,
-        run::parse_duration,
-        serde_json::Value,
-    },
+    core::{jiff::Timestamp, run::parse_duration, serde_json::Value},
 };
 
 /// `key=value`.

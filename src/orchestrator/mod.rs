@@ -18,9 +18,9 @@ mod watch;
 use std::{path::Path, sync::Arc, time::Duration};
 
 pub use builder::Builder;
-pub use iterate::ParamFile;
 use futures_util::stream::BoxStream;
 use inner::Inner;
+pub use iterate::ParamFile;
 use log::LogWriter;
 pub use request::Request;
 use runtime_core::{
@@ -170,22 +170,6 @@ impl Orchestrator {
         Ok(Box::pin(futures_util::stream::iter(std::iter::from_fn(move || reader.next().transpose()))))
     }
 
-    /// The lines that one attempt of a run logged, from 1.
-    ///
-    /// # Errors
-    /// `NotFound` where there is no such run, or it had fewer attempts.
-    pub async fn attempt_logs(
-        &self,
-        key: &RunKey,
-        attempt: u32,
-    ) -> Result<BoxStream<'static, Result<LogLine>>> {
-        let run = self.inner.get(key).await?.run;
-        let (begin, end) = retry::log_of(&run, attempt)?;
-        let mut reader = log::LogReader::part(self.inner.log_path(key), begin);
-        let next = move || if reader.offset() < end { reader.next().transpose() } else { None };
-        Ok(Box::pin(futures_util::stream::iter(std::iter::from_fn(next))))
-    }
-
     /// Asks a run to stop, whoever follows it, and waits until it has.
     ///
     /// # Errors
@@ -271,24 +255,14 @@ impl Orchestrator {
         self.inner.store.list_runs(filter).await
     }
 
-    /// The iterations of a run with hyper-parameters, as they are recorded, the first one first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn iterations(&self, uid: &str) -> Result<Vec<RunRecord>> {
-        self.inner.iterations(uid).await
-    }
-
     /// Forgets an ended run: its record and its log, and its artifacts where asked; its iterations with it.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` where it has not ended.
     pub async fn delete(&self, key: &RunKey, artifacts: bool) -> Result<()> {
         let record = self.inner.get(key).await?;
-        if record.run.spec.is_hyper() && record.run.state().is_terminal() {
-            for iteration in self.inner.iterations(&key.uid).await? {
-                self.delete_one(&iteration, artifacts).await?;
-            }
+        for iteration in self.deleted_with(&record).await? {
+            self.delete_one(&iteration, artifacts).await?;
         }
         self.delete_one(&record, artifacts).await
     }

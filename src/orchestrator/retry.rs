@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use runtime_core::{
     Error, Function, Result, Run, RunState,
     logs::{LogLine, LogPosition},
-    run::{Attempt, Cause, Reason, Retry, Thresholds, Verdict, can_help},
+    run::{Attempt, Cause, Reason, Retry, RunKey, Thresholds, Verdict, can_help},
 };
 
-use super::follow::Follow;
+use super::{Orchestrator, follow::Follow, log::LogReader};
 
 /// Puts on the run what its function says of thresholds and retries, where the run says nothing of its own.
 pub(super) fn take_policy(function: &Function, run: &mut Run) -> Result<()> {
@@ -35,14 +36,21 @@ pub(super) fn log_of(run: &Run, attempt: u32) -> Result<(u64, u64)> {
     let count = attempts.len() + usize::from(going_on && run.state() != RunState::PendingRetry);
     if attempt == 0 || index >= count {
         return Err(Error::not_found(format!("run {} has no attempt {attempt}", run.key()))
-            .help(format!("1 to {count}", )));
+            .help(format!("1 to {count}")));
     }
-    let begin = index.checked_sub(1).and_then(|before| attempts.get(before)).map_or(0, |before| before.log_end);
+    let begin =
+        index.checked_sub(1).and_then(|before| attempts.get(before)).map_or(0, |before| before.log_end);
     Ok((begin, attempts.get(index).map_or(u64::MAX, |attempt| attempt.log_end)))
 }
 
 /// Lets a run that failed wait for its next attempt, if it may have one. Returns whether it does.
-pub(super) fn again(run: &mut Run, verdict: &Verdict, log_end: u64, started: Timestamp, now: Timestamp) -> bool {
+pub(super) fn again(
+    run: &mut Run,
+    verdict: &Verdict,
+    log_end: u64,
+    started: Timestamp,
+    now: Timestamp,
+) -> bool {
     let Some(retry) = run.spec.retry.clone() else { return false };
     let done = u32::try_from(run.status.attempts.len()).unwrap_or(u32::MAX);
     // What was asked to stop is not tried again, and a run of iterations is not: they are.
@@ -80,6 +88,24 @@ pub(super) fn close(run: &mut Run, log_end: u64, now: Timestamp) {
         log_end,
     };
     run.status.attempts.push(attempt);
+}
+
+impl Orchestrator {
+    /// The lines that one attempt of a run logged, from 1.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such run, or it had fewer attempts.
+    pub async fn attempt_logs(
+        &self,
+        key: &RunKey,
+        attempt: u32,
+    ) -> Result<BoxStream<'static, Result<LogLine>>> {
+        let run = self.inner.get(key).await?.run;
+        let (begin, end) = log_of(&run, attempt)?;
+        let mut reader = LogReader::part(self.inner.log_path(key), begin);
+        let next = move || if reader.offset() < end { reader.next().transpose() } else { None };
+        Ok(Box::pin(futures_util::stream::iter(std::iter::from_fn(next))))
+    }
 }
 
 impl Follow {

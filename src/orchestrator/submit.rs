@@ -8,8 +8,11 @@ use std::{
 
 use jiff::Timestamp;
 use runtime_core::{
-    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, function::Metadata, labels,
-    logs::LogPosition, naming,
+    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target,
+    function::Metadata,
+    labels,
+    logs::LogPosition,
+    naming,
     run::{RunKey, hyper::Sweep},
     store::RunRecord,
     target::Job,

@@ -70,7 +70,12 @@ fn retries_survive_every_step() {
         match settle(&scene, &what).as_slice() {
             [] => assert!(died && scene.starts() == 0, "{what}"),
             [(run, lines)] => {
-                assert_eq!((run.state(), scene.starts()), (RunState::Completed, 3), "{what}: {:?}", run.status);
+                assert_eq!(
+                    (run.state(), scene.starts()),
+                    (RunState::Completed, 3),
+                    "{what}: {:?}",
+                    run.status
+                );
                 assert_eq!(run.status.attempts.len(), 3, "{what}");
                 let tries = |line: &LogLine| line.text().starts_with("try");
                 let tries: Vec<_> = lines.iter().filter(|line| tries(line)).map(LogLine::text).collect();

@@ -18,8 +18,11 @@ use crate::{chaos::Scene, within};
 const SHELL: &str = "echo $$ >>pids; n=$(wc -l <pids); echo try $n; [ $n -ge $0 ] || exit $1";
 
 pub(crate) fn retry(count: u32, delay: &str) -> Retry {
-    let backoff =
-        Backoff { base_delay: Some(delay.to_owned()), kind: Some(BackoffKind::Constant), ..Backoff::default() };
+    let backoff = Backoff {
+        base_delay: Some(delay.to_owned()),
+        kind: Some(BackoffKind::Constant),
+        ..Backoff::default()
+    };
     Retry { backoff: Some(backoff), ..Retry::new(count) }
 }
 
@@ -46,7 +49,10 @@ async fn attempts_are_kept_with_their_causes_and_logs() {
     assert_eq!((run.state(), scene.starts()), (RunState::Completed, 3), "{:?}", run.status);
     let attempts = &run.status.attempts;
     assert_eq!(
-        attempts.iter().map(|attempt| (attempt.attempt, attempt.state, attempt.exit_code)).collect::<Vec<_>>(),
+        attempts
+            .iter()
+            .map(|attempt| (attempt.attempt, attempt.state, attempt.exit_code))
+            .collect::<Vec<_>>(),
         [(1, RunState::Error, Some(5)), (2, RunState::Error, Some(5)), (3, RunState::Completed, Some(0))]
     );
     assert_eq!(attempts[0].cause.as_ref().unwrap().reason, Reason::ExitCode);
@@ -140,10 +146,7 @@ async fn an_iteration_is_tried_again_by_itself() {
     assert_eq!(run.state(), RunState::Completed, "{:?}", run.status);
     assert!(run.status.attempts.is_empty() && run.status.notes.is_empty(), "{:?}", run.status);
     let children = orchestrator.iterations(&run.metadata.uid).await.unwrap();
-    assert_eq!(
-        children.iter().map(|child| child.run.status.attempts.len()).collect::<Vec<_>>(),
-        [0, 2, 0]
-    );
+    assert_eq!(children.iter().map(|child| child.run.status.attempts.len()).collect::<Vec<_>>(), [0, 2, 0]);
     orchestrator.close().await.unwrap();
 }
 
@@ -165,7 +168,9 @@ async fn packages_that_take_too_long_end_the_run() {
          def build_wheel(*a, **k):\n    time.sleep(600)\n",
     )
     .unwrap();
-    let mut request = Request::new(Function::new("local", "slow").with_code("def work():\n    pass\n").with_handler("work"));
+    let mut request = Request::new(
+        Function::new("local", "slow").with_code("def work():\n    pass\n").with_handler("work"),
+    );
     request.base_dir = scene.path().to_owned();
     request.function.spec.build.requirements = vec![format!("slow @ file://{}", package.display())];
     request.function.spec.pod.state_thresholds.insert("pending_scheduled".into(), "300ms".into());

@@ -43,7 +43,10 @@ async fn iterations_are_runs_and_their_run_has_the_best() {
         assert_eq!(run.state(), RunState::Completed, "{:?}", run.status);
         assert_eq!(Value::Object(run.status.results.clone()), json!({"best_iteration": 5, "score": 32}));
         let table = &run.status.iterations;
-        assert_eq!(Value::from(table[0].clone()), json!(["state", "iter", "param.a", "param.b", "output.score"]));
+        assert_eq!(
+            Value::from(table[0].clone()),
+            json!(["state", "iter", "param.a", "param.b", "output.score"])
+        );
         assert_eq!(Value::from(table[5].clone()), json!(["completed", 5, 3, "yy", 32]));
         assert_eq!(table.len(), 7);
 
@@ -101,7 +104,11 @@ async fn failures_and_conditions_end_it_early() {
 
     let run = within(orchestrator.run(request(&scene, "handler", bad.clone()))).await.unwrap();
     assert_eq!(run.state(), RunState::Completed, "{:?}", run.status);
-    assert!(run.status.notes.contains(&"2 of 4 iterations failed: 1, 3".to_owned()), "{:?}", run.status.notes);
+    assert!(
+        run.status.notes.contains(&"2 of 4 iterations failed: 1, 3".to_owned()),
+        "{:?}",
+        run.status.notes
+    );
 
     let mut strict = request(&scene, "handler", bad);
     strict.spec.hyper_param_options.max_errors = Some(0);
@@ -116,12 +123,20 @@ async fn failures_and_conditions_end_it_early() {
     let run = within(orchestrator.run(stopping)).await.unwrap();
     assert_eq!(run.status.results["best_iteration"], 2);
     assert_eq!(orchestrator.iterations(&run.metadata.uid).await.unwrap().len(), 2);
-    assert!(run.status.notes.iter().any(|note| note.starts_with("stopped after 2 of 5")), "{:?}", run.status.notes);
+    assert!(
+        run.status.notes.iter().any(|note| note.starts_with("stopped after 2 of 5")),
+        "{:?}",
+        run.status.notes
+    );
 
     let mut lost = request(&scene, "handler", json!({"a": [1]}));
     lost.spec.hyper_param_options.selector = Some("max.scroe".to_owned());
     let run = within(orchestrator.run(lost)).await.unwrap();
-    assert!(run.status.notes.iter().any(|note| note.contains("did you mean `score`?")), "{:?}", run.status.notes);
+    assert!(
+        run.status.notes.iter().any(|note| note.contains("did you mean `score`?")),
+        "{:?}",
+        run.status.notes
+    );
     orchestrator.close().await.unwrap();
 }
 
@@ -155,8 +170,14 @@ async fn what_is_wrong_is_said_before_anything_is_started() {
         request
     };
     for (request, part) in [
-        (with(|request| request.spec.hyperparams = [("b".to_owned(), json!(["x"]))].into_iter().collect()), "iteration: 1 (b="),
-        (with(|request| drop(request.spec.hyperparams.insert("a".into(), json!([1, "two"])))), "iteration: 2 (a="),
+        (
+            with(|request| request.spec.hyperparams = [("b".to_owned(), json!(["x"]))].into_iter().collect()),
+            "iteration: 1 (b=",
+        ),
+        (
+            with(|request| drop(request.spec.hyperparams.insert("a".into(), json!([1, "two"])))),
+            "iteration: 2 (a=",
+        ),
         (with(|request| drop(request.spec.hyperparams.insert("a".into(), json!([])))), "hyperparams.a"),
         (with(|request| request.spec.hyper_param_options.stop_condition = Some("a >".into())), "column 4"),
         (
@@ -209,9 +230,11 @@ async fn an_abort_ends_all_of_it() {
             }
         }
     }
-    // One iteration alone is stopped, and another takes its place.
+    // One iteration alone is stopped, and another takes its place. It stays as long as its run goes on, which would
+    // start it again.
     let second = within(orchestrator.abort(&RunKey { uid: key.uid.clone(), iteration: 2 })).await.unwrap();
     assert_eq!(second.state(), RunState::Aborted);
+    assert_eq!(orchestrator.delete(&second.key(), false).await.unwrap_err().kind(), ErrorKind::Conflict);
     let run = within(orchestrator.abort(&key)).await.unwrap();
     assert_eq!(run.state(), RunState::Aborted, "{:?}", run.status);
     let children = orchestrator.iterations(&key.uid).await.unwrap();

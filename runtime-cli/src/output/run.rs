@@ -171,7 +171,8 @@ impl View<'_> {
             return;
         }
         let row = |attempt: &Attempt| {
-            let took = attempt.start_time.map(|start| human::duration(attempt.end_time.duration_since(start)));
+            let took =
+                attempt.start_time.map(|start| human::duration(attempt.end_time.duration_since(start)));
             let why = attempt.cause.as_ref().map(|cause| human::shorten(&cause.message, VALUE));
             vec![
                 text(attempt.attempt.to_string()),

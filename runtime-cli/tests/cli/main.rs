@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod fixture;
+mod hyper;
 mod record;
 mod run;
 mod stop;

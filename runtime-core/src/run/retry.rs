@@ -179,9 +179,7 @@ impl Retry {
         let backoff = self.backoff.clone().unwrap_or_default();
         let wait = match backoff.kind.unwrap_or_default() {
             BackoffKind::Constant => base,
-            BackoffKind::Exponential => {
-                base.saturating_mul(2u32.saturating_pow(number.saturating_sub(1)))
-            }
+            BackoffKind::Exponential => base.saturating_mul(2u32.saturating_pow(number.saturating_sub(1))),
         };
         let jitter = backoff.jitter.unwrap_or_default();
         let factor = 1.0 + jitter * (2.0 * fraction(seed, number) - 1.0);

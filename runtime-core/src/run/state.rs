@@ -82,7 +82,9 @@ impl RunState {
             PendingRetry => matches!(to, Pending | Running | Completed | Error | Aborting | Aborted),
             // What was asked to stop may have ended before it was reached.
             Aborting => matches!(to, Aborted | Completed | Error | Unknown),
-            Unknown => matches!(to, Pending | Running | Completed | Error | PendingRetry | Aborting | Aborted),
+            Unknown => {
+                matches!(to, Pending | Running | Completed | Error | PendingRetry | Aborting | Aborted)
+            }
             Completed | Error | Aborted | Skipped => false,
         }
     }

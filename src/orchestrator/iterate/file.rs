@@ -82,7 +82,9 @@ fn of_value(value: Value, place: &str) -> Result<ParamFile> {
             }
             columns(maps, place).map(ParamFile::Rows)
         }
-        Value::Null => Err(wrong("a parameter file holds names and values; this one holds nothing".to_owned())),
+        Value::Null => {
+            Err(wrong("a parameter file holds names and values; this one holds nothing".to_owned()))
+        }
         other => {
             let found = yaml::kind_of(&other);
             Err(wrong(format!("a parameter file holds names and values; this one holds {found}")))
@@ -128,7 +130,8 @@ fn csv(text: &str, place: &str) -> Result<ParamFile> {
             }
             _ => error.to_string(),
         };
-        Error::invalid(format!("{place}:{line}"), message).help("a line of names, then a line of values a run")
+        Error::invalid(format!("{place}:{line}"), message)
+            .help("a line of names, then a line of values a run")
     };
     let names: Vec<String> = reader.headers().map_err(wrong)?.iter().map(str::to_owned).collect();
     if let Some(name) = names.iter().find(|name| name.is_empty()) {
@@ -142,7 +145,9 @@ fn csv(text: &str, place: &str) -> Result<ParamFile> {
         }
     }
     if columns.first().is_none_or(Vec::is_empty) {
-        return Err(Error::invalid(place, "there is no row below the names").help("one line for each iteration"));
+        return Err(
+            Error::invalid(place, "there is no row below the names").help("one line for each iteration")
+        );
     }
     let mut map = Map::new();
     for (name, column) in names.into_iter().zip(columns) {
@@ -232,11 +237,15 @@ mod tests {
 
     #[test]
     fn each_form_is_told_apart() {
-        let rows = ParamFile::Rows(object(json!({"lr": [0.1, 1], "name": ["adam", null], "ok": [true, false]})));
+        let rows =
+            ParamFile::Rows(object(json!({"lr": [0.1, 1], "name": ["adam", null], "ok": [true, false]})));
         assert_eq!(read("p.csv", "lr, name,ok\n0.1,adam,True\n1,,false\n").unwrap(), rows);
         let text = r#"[{"lr": 0.1, "name": "adam", "ok": true}, {"name": null, "ok": false, "lr": 1}]"#;
         assert_eq!(read("p.json", text).unwrap(), rows);
-        assert_eq!(read("p.yaml", "a: [1, 2]\nb: [x]\n").unwrap(), ParamFile::Lists(object(json!({"a": [1, 2], "b": ["x"]}))));
+        assert_eq!(
+            read("p.yaml", "a: [1, 2]\nb: [x]\n").unwrap(),
+            ParamFile::Lists(object(json!({"a": [1, 2], "b": ["x"]})))
+        );
         assert_eq!(
             read("p.yaml", "a: [1, 2]\nb: x\n").unwrap(),
             ParamFile::Parameters(object(json!({"a": [1, 2], "b": "x"})))

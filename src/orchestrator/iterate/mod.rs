@@ -9,7 +9,7 @@ mod target;
 use std::{path::Path, sync::Arc};
 
 use runtime_core::{
-    Error, Function, Result, Run, RunState, Runtime, Target,
+    Error, ErrorKind, Function, Result, Run, RunState, Runtime, Target,
     run::{
         RunKey,
         hyper::{Strategy, Sweep},
@@ -18,7 +18,7 @@ use runtime_core::{
     target::Job,
 };
 
-use super::{Inner, log::LogWriter};
+use super::{Inner, Orchestrator, log::LogWriter};
 use drive::Parts;
 pub use file::ParamFile;
 use target::{Iterations, SweepTarget};
@@ -85,6 +85,35 @@ impl Inner {
         records.retain(|record| record.run.metadata.uid == uid && record.run.metadata.iteration > 0);
         records.sort_by_key(|record| record.run.metadata.iteration);
         Ok(records)
+    }
+}
+
+impl Orchestrator {
+    /// The iterations of a run with hyper-parameters, as they are recorded, the first one first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn iterations(&self, uid: &str) -> Result<Vec<RunRecord>> {
+        self.inner.iterations(uid).await
+    }
+
+    /// The iterations that are deleted with a run; an iteration itself may not go before its run has ended, which would
+    /// start it again.
+    pub(super) async fn deleted_with(&self, record: &RunRecord) -> Result<Vec<RunRecord>> {
+        let run = &record.run;
+        if run.metadata.iteration == 0 {
+            let all = run.spec.is_hyper() && run.state().is_terminal();
+            return if all { self.inner.iterations(&run.metadata.uid).await } else { Ok(Vec::new()) };
+        }
+        let parent = self.inner.store.get_run(&RunKey::new(run.metadata.uid.as_str())).await?;
+        match parent.filter(|parent| !parent.run.state().is_terminal()) {
+            Some(parent) => Err(Error::new(
+                ErrorKind::Conflict,
+                format!("{} is an iteration of a run that is {}", run.key(), parent.run.state()),
+            )
+            .help("abort the run, or wait for its end, then delete the whole or this iteration")),
+            None => Ok(Vec::new()),
+        }
     }
 }
 

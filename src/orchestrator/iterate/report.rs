@@ -85,7 +85,10 @@ pub(super) async fn write(tally: &Tally, job: &Job) -> Result<Vec<Artifact>> {
     if job.artifact_path.contains("://") {
         return Err(Error::new(
             ErrorKind::Unsupported,
-            format!("iteration_results and parallel_coordinates go into a folder, not to {}", job.artifact_path),
+            format!(
+                "iteration_results and parallel_coordinates go into a folder, not to {}",
+                job.artifact_path
+            ),
         ));
     }
     let table = tally.table();
@@ -227,9 +230,13 @@ mod tests {
         assert!(PAGE.contains(DATA) && !page.contains(DATA));
         assert_eq!(page.matches("</script>").count(), PAGE.matches("</script>").count());
         let at = page.find("{\"name\"").unwrap();
-        let data: Value = serde_json::Deserializer::from_str(&page[at..]).into_iter().next().unwrap().unwrap();
+        let data: Value =
+            serde_json::Deserializer::from_str(&page[at..]).into_iter().next().unwrap().unwrap();
         assert_eq!(data["best"], 2);
         assert_eq!(data["rows"][0]["parameters"]["name"], "</script>");
-        assert!(!page.contains("http://") && !page.contains("https://"), "the page asks the network for something");
+        assert!(
+            !page.contains("http://") && !page.contains("https://"),
+            "the page asks the network for something"
+        );
     }
 }

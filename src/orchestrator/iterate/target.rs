@@ -107,7 +107,8 @@ impl Runtime for Iterations {
         let (state, cause) = match phase {
             Some(Phase::Ended(Exit::Code(0))) => (RunState::Completed, None),
             Some(Phase::Ended(Exit::Failed(message))) => {
-                (RunState::Error, Some(Cause::new(Reason::IterationsFailed, message.as_str())))
+                let help = "`runtimes get UID --iterations` shows them; `max_errors` says how many may fail";
+                (RunState::Error, Some(Cause::new(Reason::IterationsFailed, message.as_str()).help(help)))
             }
             Some(Phase::Ended(_)) => (RunState::Aborted, None),
             _ => (RunState::Running, None),

@@ -123,8 +123,7 @@ fn values(text: &str) -> Result<Value> {
 /// Puts the retries onto the request.
 pub(super) fn retry(request: &mut Request, args: RetryArgs) -> Result<()> {
     let Some(count) = args.retry else { return Ok(()) };
-    let backoff =
-        args.retry_delay.map(|delay| Backoff { base_delay: Some(delay), ..Backoff::default() });
+    let backoff = args.retry_delay.map(|delay| Backoff { base_delay: Some(delay), ..Backoff::default() });
     let retry = Retry { count, backoff, extra: Map::new() };
     retry.validate().map_err(|error| {
         let option = match error.location() {

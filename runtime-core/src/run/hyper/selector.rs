@@ -54,8 +54,11 @@ impl FromStr for Selector {
             Some(("max", result)) => (true, result),
             Some(("min", result)) => (false, result),
             Some((other, _)) => {
-                return Err(Error::invalid("selector", format!("{other:?} in {text:?} is neither max nor min"))
-                    .help(format!("write `max.{text}` or `min.{text}` for the result {text:?}")));
+                return Err(Error::invalid(
+                    "selector",
+                    format!("{other:?} in {text:?} is neither max nor min"),
+                )
+                .help(format!("write `max.{text}` or `min.{text}` for the result {text:?}")));
             }
         };
         if result.is_empty() || result.contains(char::is_whitespace) {

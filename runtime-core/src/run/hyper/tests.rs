@@ -22,7 +22,12 @@ fn a_grid_has_every_combination_the_first_fastest() {
     let grid = sweep(json!({"a": [1, 2], "b": ["x", "y"]}), json!({}));
     assert_eq!(
         all(&grid),
-        [json!({"a": 1, "b": "x"}), json!({"a": 2, "b": "x"}), json!({"a": 1, "b": "y"}), json!({"a": 2, "b": "y"})]
+        [
+            json!({"a": 1, "b": "x"}),
+            json!({"a": 2, "b": "x"}),
+            json!({"a": 1, "b": "y"}),
+            json!({"a": 2, "b": "y"})
+        ]
     );
     assert_eq!(sweep(json!({"a": [1, 2], "b": [1, 2]}), json!({"max_iterations": 3})).len(), 3);
 }
@@ -70,14 +75,24 @@ fn what_is_wrong_is_named() {
     for (hyperparams, options, location, parts) in [
         (json!({"a": []}), json!({}), "hyperparams.a", vec!["no value"]),
         (json!({"a": 3}), json!({}), "hyperparams.a", vec!["a list of values"]),
-        (json!({"a": [1], "b": [1, 2]}), json!({"strategy": "list"}), "hyperparams", vec!["a: 1, b: 2", "grid"]),
+        (
+            json!({"a": [1], "b": [1, 2]}),
+            json!({"strategy": "list"}),
+            "hyperparams",
+            vec!["a: 1, b: 2", "grid"],
+        ),
         (
             json!({"a": hundred, "b": hundred, "c": hundred}),
             json!({}),
             "hyperparams",
             vec!["1000000 iterations", "10000"],
         ),
-        (json!({"a": [1]}), json!({"selector": "mean.loss"}), "hyper_param_options.selector", vec!["max.mean.loss"]),
+        (
+            json!({"a": [1]}),
+            json!({"selector": "mean.loss"}),
+            "hyper_param_options.selector",
+            vec!["max.mean.loss"],
+        ),
         (json!({"a": [1]}), json!({"selector": "max."}), "hyper_param_options.selector", vec!["no result"]),
         (
             json!({"a": [1]}),
@@ -86,7 +101,12 @@ fn what_is_wrong_is_named() {
             vec!["column 3", "=="],
         ),
         (json!({"a": [1]}), json!({"parallel_runs": 0}), "hyper_param_options.parallel_runs", vec!["1 to"]),
-        (json!({"a": [1]}), json!({"max_iterations": 0}), "hyper_param_options.max_iterations", vec!["1 or more"]),
+        (
+            json!({"a": [1]}),
+            json!({"max_iterations": 0}),
+            "hyper_param_options.max_iterations",
+            vec!["1 or more"],
+        ),
         (json!({"a": [1]}), json!({"max_eror": 1}), "hyper_param_options.max_eror", vec!["`max_errors`"]),
         (json!({"a": [1]}), json!({"param_file": "x"}), "hyper_param_options.param_file", vec!["either"]),
     ] {
@@ -215,7 +235,10 @@ fn the_best_is_the_same_in_any_order() {
             assert_eq!(tally.best().map(|row| row.iteration), best, "{selector} {order:?}");
             assert_eq!((tally.ended(), tally.errors()), (6, 1));
             let table = tally.table();
-            assert_eq!(Value::from(table[0].clone()), json!(["state", "iter", "param.a", "output.x", "output.y"]));
+            assert_eq!(
+                Value::from(table[0].clone()),
+                json!(["state", "iter", "param.a", "output.x", "output.y"])
+            );
             assert_eq!(Value::from(table[1].clone()), json!(["completed", 1, 1, 0.5, null]));
             assert_eq!(tally.verdict().0, RunState::Completed);
         }
@@ -236,7 +259,11 @@ fn too_many_errors_and_a_met_condition_end_it() {
     tally.take(&ended(2, RunState::Completed, json!({"x": 5})));
     assert_eq!(tally.over(), Some(Over::Condition(2)));
     assert_eq!(tally.verdict().0, RunState::Completed);
-    assert!(tally.notes().iter().any(|note| note.contains("iteration 2 meets `x > 1`")), "{:?}", tally.notes());
+    assert!(
+        tally.notes().iter().any(|note| note.contains("iteration 2 meets `x > 1`")),
+        "{:?}",
+        tally.notes()
+    );
     tally.take(&ended(3, RunState::Error, json!({})));
     assert_eq!(tally.over(), Some(Over::Errors));
     let cause = tally.verdict().1.unwrap();

@@ -129,8 +129,9 @@ fn sign(chars: &[char], at: usize) -> Result<(usize, Token)> {
     Err(match chars[at] {
         '=' => error.help("write `==` to compare"),
         '!' => error.help("write `not`"),
-        '[' | ']' | ',' | '{' | '}' => error
-            .help("results, numbers, texts, comparisons, `and`, `or`, `not`, `+ - * /` and (brackets) are known"),
+        '[' | ']' | ',' | '{' | '}' => error.help(
+            "results, numbers, texts, comparisons, `and`, `or`, `not`, `+ - * /` and (brackets) are known",
+        ),
         _ => error,
     })
 }
@@ -254,7 +255,10 @@ impl Parser {
                 _ => Expression::Result(name),
             },
             Token::Sign(sign) => {
-                return Err(wrong(column, format!("a result, a number or a text is expected before `{sign}`")));
+                return Err(wrong(
+                    column,
+                    format!("a result, a number or a text is expected before `{sign}`"),
+                ));
             }
         })
     }
@@ -262,7 +266,10 @@ impl Parser {
     fn deeper<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(wrong(self.column(), format!("more than {MAX_DEPTH} brackets and signs in each other")));
+            return Err(wrong(
+                self.column(),
+                format!("more than {MAX_DEPTH} brackets and signs in each other"),
+            ));
         }
         let done = inner(self);
         self.depth -= 1;
