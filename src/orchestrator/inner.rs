@@ -112,7 +112,7 @@ impl Inner {
         log: LogWriter,
         job: Job,
     ) -> channel::Receiver<Live> {
-        let run = Arc::new(record.run.clone());
+        let run = Arc::clone(&job.run);
         let started = run.status.start_time.unwrap_or_else(Timestamp::now);
         let first = Live { run, progress: None, log_length: log.length, settled: false, over: None };
         let (live, receiver) = channel::channel(first);

@@ -103,7 +103,7 @@ impl Inner {
         let first = sweep.as_ref().map(|sweep| sweep.child(&Sweep::base(&record.run), 1));
         let plan = runtime.plan(function, first.as_ref().unwrap_or(&record.run))?;
         let target = self.target_of(record)?;
-        let mut job = self.job(&record.run, plan, record.attempt, true);
+        let mut job = self.job(record.run.clone(), plan, record.attempt, true);
         job.resumed = true;
         let log = LogWriter::resume(self.log_path(&record.run.key()), retry::log_begin(&record.run))?;
         match sweep {

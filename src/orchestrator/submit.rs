@@ -62,17 +62,24 @@ impl Inner {
         let sweep = iterate::prepare(&mut run, &work_dir)?;
         check_inputs(&run, &base_dir)?;
         // Of many iterations the first one stands for all.
-        let first = match &sweep {
-            Some(sweep) => Some(iterate::check(&*runtime, &function, &run, sweep)?),
-            None => runtime.validate(&function, &run).map(|()| None)?,
+        let (planned, whole) = match &sweep {
+            Some(sweep) => (iterate::check(&*runtime, &function, &run, sweep)?, Some(run)),
+            None => {
+                runtime.validate(&function, &run)?;
+                (run, None)
+            }
         };
-        let planned = first.as_ref().unwrap_or(&run);
-        let plan = runtime.plan(&function, planned)?;
+        let plan = runtime.plan(&function, &planned)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let job = self.job(planned, plan, 0, detached);
+        let mut job = self.job(planned, plan, 0, detached);
+        let found = target.check(&job).await?;
+        if let Some(whole) = whole {
+            job.run = Arc::new(whole);
+        }
+        let run = Arc::make_mut(&mut job.run);
         let of_sweep = sweep.iter().flat_map(|sweep| &sweep.notes);
-        for note in notes.iter().chain(of_sweep).chain(&target.check(&job).await?) {
-            super::reduce::add_note(&mut run, note);
+        for note in notes.iter().chain(of_sweep).chain(&found) {
+            super::reduce::add_note(run, note);
         }
         if detached && !runtime.capability().survives {
             return Err(Error::new(
@@ -81,9 +88,8 @@ impl Inner {
             )
             .help("run it without `--detach`, or from a program that stays"));
         }
-        let job = Job { run: Arc::new(run.clone()), ..job };
         let record = RunRecord {
-            run,
+            run: run.clone(),
             revision: 0,
             owner: self.owner.id().to_owned(),
             target: target.name().to_owned(),
@@ -125,16 +131,16 @@ impl Inner {
     }
 
     /// The job of a run, as a target takes it.
-    pub(super) fn job(&self, run: &Run, plan: Plan, attempt: u32, detached: bool) -> Job {
+    pub(super) fn job(&self, run: Run, plan: Plan, attempt: u32, detached: bool) -> Job {
         let folder = |label: &str| run.metadata.annotations.get(label).map(PathBuf::from).unwrap_or_default();
         Job {
             key: run.key(),
             attempt,
-            run: Arc::new(run.clone()),
             plan: Arc::new(plan),
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
-            artifact_path: self.artifact_path(run),
+            artifact_path: self.artifact_path(&run),
+            run: Arc::new(run),
             log_position: LogPosition::default(),
             resumed: false,
             detached,
@@ -182,8 +188,9 @@ impl Inner {
     }
 }
 
+/// Without `.` and a last `/`: who compares it with the current folder finds them equal.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(current_dir()?.join(path))
+    Ok(current_dir()?.join(path).components().collect())
 }
 
 fn name_function(function: &mut Function, request: &Request) {

@@ -1,9 +1,6 @@
 //! What the agent is told, as it reads it.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use runtime_core::Run;
 use serde::Serialize;
@@ -31,28 +28,12 @@ pub(crate) enum Place<'a> {
 /// One run of it.
 #[derive(Serialize)]
 pub(crate) struct Spec<'a> {
+    /// The code; `None` for a template, which knows it.
     #[serde(flatten)]
-    pub(crate) load: Load<'a>,
+    pub(crate) load: Option<Load<'a>>,
     pub(crate) run: &'a Run,
     /// Where the report goes; `None`: into the state file.
     pub(crate) report: Option<PathBuf>,
     pub(crate) artifact_path: &'a str,
     pub(crate) meta_tmpfile: PathBuf,
-}
-
-/// A frame to a template.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Frame<'a> {
-    /// Load this code.
-    Load(&'a Load<'a>),
-    /// Start a run of it.
-    /// Begins with `id` and `mode`: a template looks at these alone, the child that it forks reads the rest.
-    Start {
-        id: &'a str,
-        mode: &'static str,
-        run: Box<Spec<'a>>,
-        env: BTreeMap<String, String>,
-        workdir: PathBuf,
-    },
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -140,22 +140,20 @@ fn key_of(name: &str) -> RunKey {
 /// Cuts state and output to nothing and removes the rest; refuses where somebody still holds the state's lock.
 fn empty(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("state") => {
-                File::open(&path)?.try_lock()?;
-                cut(&path)?;
+                let file = OpenOptions::new().write(true).open(&path)?;
+                file.try_lock()?;
+                file.set_len(0)?;
             }
-            Some("stdout" | "stderr") => cut(&path)?,
+            Some("stdout" | "stderr") if entry.metadata()?.len() == 0 => {}
+            Some("stdout" | "stderr") => OpenOptions::new().write(true).open(&path)?.set_len(0)?,
             _ => fs::remove_file(&path)?,
         }
     }
     Ok(())
-}
-
-fn cut(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    if file.metadata()?.len() > 0 { file.set_len(0) } else { Ok(()) }
 }
 
 #[cfg(test)]
