@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod data;
 mod orchestrator;
 #[cfg(feature = "sqlite")]
 pub mod store;

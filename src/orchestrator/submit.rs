@@ -2,6 +2,7 @@
 //! recorded or started.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -119,6 +120,7 @@ impl Inner {
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
             artifact_path: self.artifact_path(run),
+            inputs: BTreeMap::new(),
             log_position: LogPosition::default(),
             resumed: false,
             detached,

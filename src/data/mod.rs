@@ -1,0 +1,30 @@
+//! Inputs and artifacts: where they lie, and how they get from there to here and back.
+
+#[cfg(feature = "data")]
+mod credentials;
+#[cfg(feature = "data")]
+mod error;
+#[cfg(feature = "http")]
+mod http;
+mod meter;
+#[cfg(feature = "_net")]
+mod net;
+mod place;
+#[cfg(feature = "data")]
+mod read;
+#[cfg(feature = "data")]
+mod storage;
+#[cfg(feature = "data")]
+mod write;
+
+pub use meter::Meter;
+pub use place::{Place, Scheme, is_url, redacted};
+#[cfg(feature = "data")]
+pub use read::Entry;
+#[cfg(feature = "data")]
+pub use storage::Storage;
+
+/// What a file of this name holds, as MIME says it.
+pub fn content_type(name: &str) -> &'static str {
+    mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream")
+}
