@@ -1,5 +1,6 @@
-//! What a store is: the record of functions and runs. Everything that is said to be true was written there first.
+//! What a store is: the record of functions, runs and documents. Everything that is said to be true was written there first.
 
+mod document;
 mod memory;
 pub mod refusal;
 mod uri;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::{Function, Result, Run, RunState, run::RunKey};
 
+pub use document::{Document, DocumentFilter};
 pub use memory::MemoryStore;
 pub use uri::function_of;
 
@@ -91,7 +93,7 @@ pub struct FunctionRecord {
     pub updated: Timestamp,
 }
 
-/// What is remembered: functions by version, runs by uid. Safe for several orchestrators at once.
+/// What is remembered: functions by version, runs by uid, documents by name. Safe for several orchestrators at once.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Stores a function under its hash, and lets `tag` (default `latest`) and `latest` point at it. The same content
@@ -149,11 +151,49 @@ pub trait Store: Send + Sync {
     /// When the store cannot be read.
     async fn list_runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>>;
 
-    /// Forgets a run that has ended; returns whether there was one.
+    /// As [`Self::update_run`], and writes these documents, whatever their revision: all of it, or nothing.
+    ///
+    /// # Errors
+    /// As [`Self::update_run`]; `NotFound` where the run to which a document belongs is not there.
+    async fn update_run_with(&self, record: &RunRecord, documents: &[Document]) -> Result<u64>;
+
+    /// Forgets a run that has ended, with the documents that belong to it; returns whether there was one.
     ///
     /// # Errors
     /// `Conflict` where it has not ended.
     async fn delete_run(&self, key: &RunKey) -> Result<bool>;
+
+    /// Writes a document, durably: a new one where its revision is 0, otherwise a changed one, if its revision is
+    /// still the stored one. Returns the new revision.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where a new one is there already; `Conflict` where somebody changed it meanwhile; `NotFound`
+    /// where it was deleted, or the run to which it belongs is not there.
+    async fn put_document(&self, document: &Document) -> Result<u64>;
+
+    /// The document of this kind, project and name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn get_document(&self, kind: &str, project: &str, name: &str) -> Result<Option<Document>>;
+
+    /// The documents that a filter lets through.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn list_documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>>;
+
+    /// Forgets a document, where a revision is given only at that one; returns whether there was one.
+    ///
+    /// # Errors
+    /// `Conflict` where it has another revision.
+    async fn delete_document(
+        &self,
+        kind: &str,
+        project: &str,
+        name: &str,
+        revision: Option<u64>,
+    ) -> Result<bool>;
 
     /// Changes whenever anybody, in whichever process, changed the store: a sign to look again. May change
     /// without a reason; comes late by at most a fraction of a second.

@@ -8,7 +8,7 @@ use runtimes::{
     core::{
         Store, Target,
         run::RunKey,
-        store::{FunctionRecord, RunFilter, RunRecord, Version},
+        store::{Document, DocumentFilter, FunctionRecord, RunFilter, RunRecord, Version},
         target::{Event, Job},
     },
     local::HostTarget,
@@ -79,9 +79,13 @@ impl Store for FusedStore {
     }
 
     async fn update_run(&self, record: &RunRecord) -> Result<u64> {
+        self.update_run_with(record, &[]).await
+    }
+
+    async fn update_run_with(&self, record: &RunRecord, documents: &[Document]) -> Result<u64> {
         let name = named(record.run.state());
         self.1.burn(&format!("before {name}"));
-        let revision = self.0.update_run(record).await?;
+        let revision = self.0.update_run_with(record, documents).await?;
         self.1.burn(&format!("after {name}"));
         Ok(revision)
     }
@@ -96,6 +100,28 @@ impl Store for FusedStore {
 
     async fn delete_run(&self, key: &RunKey) -> Result<bool> {
         self.0.delete_run(key).await
+    }
+
+    async fn put_document(&self, document: &Document) -> Result<u64> {
+        self.0.put_document(document).await
+    }
+
+    async fn get_document(&self, kind: &str, project: &str, name: &str) -> Result<Option<Document>> {
+        self.0.get_document(kind, project, name).await
+    }
+
+    async fn list_documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
+        self.0.list_documents(filter).await
+    }
+
+    async fn delete_document(
+        &self,
+        kind: &str,
+        project: &str,
+        name: &str,
+        revision: Option<u64>,
+    ) -> Result<bool> {
+        self.0.delete_document(kind, project, name, revision).await
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

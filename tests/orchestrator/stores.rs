@@ -11,7 +11,7 @@ use runtimes::{
     core::{
         Store,
         run::RunKey,
-        store::{FunctionRecord, MemoryStore, RunFilter, RunRecord, Version},
+        store::{Document, DocumentFilter, FunctionRecord, MemoryStore, RunFilter, RunRecord, Version},
     },
 };
 use tokio::sync::{Notify, watch};
@@ -66,8 +66,11 @@ impl Store for Faulty {
         Ok(())
     }
     async fn update_run(&self, record: &RunRecord) -> Result<u64> {
+        self.update_run_with(record, &[]).await
+    }
+    async fn update_run_with(&self, record: &RunRecord, documents: &[Document]) -> Result<u64> {
         self.check()?;
-        let revision = self.store.update_run(record).await?;
+        let revision = self.store.update_run_with(record, documents).await?;
         self.written.lock().unwrap().push((record.run.state(), revision));
         Ok(revision)
     }
@@ -81,6 +84,25 @@ impl Store for Faulty {
     }
     async fn delete_run(&self, key: &RunKey) -> Result<bool> {
         self.store.delete_run(key).await
+    }
+    async fn put_document(&self, document: &Document) -> Result<u64> {
+        self.check()?;
+        self.store.put_document(document).await
+    }
+    async fn get_document(&self, kind: &str, project: &str, name: &str) -> Result<Option<Document>> {
+        self.store.get_document(kind, project, name).await
+    }
+    async fn list_documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
+        self.store.list_documents(filter).await
+    }
+    async fn delete_document(
+        &self,
+        kind: &str,
+        project: &str,
+        name: &str,
+        revision: Option<u64>,
+    ) -> Result<bool> {
+        self.store.delete_document(kind, project, name, revision).await
     }
     fn changes(&self) -> watch::Receiver<u64> {
         self.store.changes()

@@ -1,5 +1,7 @@
 //! A store in memory: for tests, and for embedders that need no record.
 
+mod documents;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,9 +11,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use self::documents::Documents;
 use super::{
-    FunctionRecord, RunFilter, RunRecord, Store, Version, function_of,
-    refusal::{ambiguous, in_use, nameless, run_active, run_exists, run_refused},
+    Document, DocumentFilter, FunctionRecord, RunFilter, RunRecord, Store, Version, function_of,
+    refusal::{ambiguous, document_orphaned, in_use, nameless, run_active, run_exists, run_refused},
 };
 use crate::{Function, Result, run::RunKey};
 
@@ -27,6 +30,7 @@ struct State {
     runs: BTreeMap<u64, Kept>,
     keys: HashMap<RunKey, u64>,
     functions: BTreeMap<(String, String), Versions>,
+    documents: Documents,
     sequence: u64,
 }
 
@@ -79,6 +83,15 @@ impl State {
 
     fn find(&mut self, key: &RunKey) -> Option<&mut Kept> {
         self.keys.get(key).and_then(|at| self.runs.get_mut(at))
+    }
+
+    /// A document needs its names, and the run to which it belongs.
+    fn check(&self, document: &Document) -> Result<()> {
+        document.check()?;
+        match &document.parent {
+            Some(parent) if !self.keys.contains_key(parent) => Err(document_orphaned(document)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -210,16 +223,27 @@ impl Store for MemoryStore {
     }
 
     async fn update_run(&self, record: &RunRecord) -> Result<u64> {
+        self.update_run_with(record, &[]).await
+    }
+
+    async fn update_run_with(&self, record: &RunRecord, documents: &[Document]) -> Result<u64> {
         let key = record.run.key();
         let revision = {
             let mut state = self.state();
+            for document in documents {
+                state.check(document)?;
+            }
             let kept = state.find(&key).ok_or_else(|| run_refused(&key, record.revision, None))?;
             let stored = &kept.record;
             if stored.revision != record.revision || stored.run.state().is_terminal() {
                 return Err(run_refused(&key, record.revision, Some(stored)));
             }
             kept.record = RunRecord { revision: record.revision + 1, ..record.clone() };
-            kept.record.revision
+            for document in documents {
+                let sequence = state.next();
+                state.documents.upsert(document, sequence);
+            }
+            record.revision + 1
         };
         self.changed();
         Ok(revision)
@@ -248,9 +272,43 @@ impl Store for MemoryStore {
             if let Some(at) = state.keys.remove(key) {
                 state.runs.remove(&at);
             }
+            state.documents.forget(key);
         }
         self.changed();
         Ok(true)
+    }
+
+    async fn put_document(&self, document: &Document) -> Result<u64> {
+        let revision = {
+            let mut state = self.state();
+            state.check(document)?;
+            let sequence = state.next();
+            state.documents.put(document, sequence)?
+        };
+        self.changed();
+        Ok(revision)
+    }
+
+    async fn get_document(&self, kind: &str, project: &str, name: &str) -> Result<Option<Document>> {
+        Ok(self.state().documents.get(kind, project, name))
+    }
+
+    async fn list_documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
+        Ok(self.state().documents.list(filter))
+    }
+
+    async fn delete_document(
+        &self,
+        kind: &str,
+        project: &str,
+        name: &str,
+        revision: Option<u64>,
+    ) -> Result<bool> {
+        let deleted = self.state().documents.delete(kind, project, name, revision)?;
+        if deleted {
+            self.changed();
+        }
+        Ok(deleted)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -1,6 +1,6 @@
 //! What a store says when it refuses: the same words, and the same kinds, whichever store it is.
 
-use super::RunRecord;
+use super::{Document, RunRecord};
 use crate::{Error, ErrorKind, RunState, run::RunKey};
 
 /// How many names an error lists before it says how many more there are.
@@ -63,6 +63,49 @@ pub fn ambiguous(prefix: &str, hashes: &[impl AsRef<str>]) -> Error {
     Error::invalid("hash", format!("{prefix:?} is the beginning of several versions: {}", listed(hashes)))
         .help("write more digits of the hash, or a tag")
         .operation("store.get_function")
+}
+
+/// There is a document of this name already.
+pub fn document_exists(document: &Document) -> Error {
+    Error::new(ErrorKind::AlreadyExists, format!("{} is in the store already", named(document)))
+        .help("to change it, read it and put it with its revision")
+        .operation("store.put_document")
+}
+
+/// A change of a document was refused: `stored` is the revision that the store has now.
+pub fn document_refused(document: &Document, stored: Option<u64>) -> Error {
+    let (what, read) = (named(document), document.revision);
+    match stored {
+        None => Error::not_found(format!("{what} is not in the store: it was deleted, or never created")),
+        Some(stored) => Error::new(
+            ErrorKind::Conflict,
+            format!("{what} was changed meanwhile: revision {stored} is stored, {read} was read"),
+        )
+        .help("read it again and make the change on that"),
+    }
+    .operation("store.put_document")
+}
+
+/// A document is found by its kind and name, so it must have both.
+pub fn document_nameless(document: &Document) -> Error {
+    let field = if document.kind.is_empty() { "kind" } else { "name" };
+    Error::invalid(field, format!("a document without a {field} cannot be stored"))
+        .help("give it one")
+        .operation("store.put_document")
+}
+
+/// A document belongs to a run that is not there.
+pub fn document_orphaned(document: &Document) -> Error {
+    let run = document.parent.as_ref().map(ToString::to_string).unwrap_or_default();
+    Error::not_found(format!("{} belongs to run {run}, which is not in the store", named(document)))
+        .help("record the run first; one that was deleted takes its documents along")
+        .operation("store.put_document")
+}
+
+/// A document as an error names it.
+fn named(document: &Document) -> String {
+    let Document { kind, project, name, .. } = document;
+    if project.is_empty() { format!("{kind} {name:?}") } else { format!("{kind} {name:?} of {project}") }
 }
 
 fn listed(names: &[impl AsRef<str>]) -> String {

@@ -2,6 +2,7 @@
 #![allow(clippy::panic, reason = "a conformance suite reports by panicking")]
 
 mod concurrency;
+mod documents;
 mod functions;
 mod listing;
 mod runs;
@@ -38,6 +39,11 @@ where
     concurrency::changes_are_told(&*make().await).await;
     concurrency::many_writers(make().await).await;
     concurrency::one_winner(make().await).await;
+    documents::changed_by_revision(&*make().await).await;
+    documents::listed(&*make().await).await;
+    documents::written_with_a_run(&*make().await).await;
+    documents::deleted_with_their_run(&*make().await).await;
+    documents::claimed_once(make().await).await;
 }
 
 /// A uid as runs have them: 32 hexadecimal digits.

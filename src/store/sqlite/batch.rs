@@ -4,6 +4,7 @@ use runtime_core::Result;
 use sqlx::{SqliteConnection, query};
 
 use super::{
+    documents,
     row::RunRow,
     statement::{MAX_ROWS, Statements, delete_function, delete_run, put_function},
     writer::{Request, Write},
@@ -41,6 +42,9 @@ async fn together(
             statements.update(connection, &[row]).await?
         };
         return Ok((written == 1).then(|| vec![Ok(1)]));
+    }
+    if let [Request { write: alone @ (Write::PutDocument(_) | Write::DeleteDocument(_)), .. }] = batch {
+        return Ok(Some(vec![one(connection, statements, alone).await?]));
     }
     begin(connection).await?;
     let done = work.write(connection, statements, batch.len()).await;
@@ -91,6 +95,17 @@ async fn one(on: &mut SqliteConnection, statements: &Statements, write: &Write) 
     Ok(match write {
         Write::CreateRun(row) => Ok(statements.create(on, &[row]).await?),
         Write::UpdateRun(row) => Ok(statements.rename(on, row).await?),
+        Write::UpdateRunWith(row, with) => match statements.rename(&mut *on, row).await? {
+            0 => Ok(0),
+            written => {
+                for document in with {
+                    documents::upsert(&mut *on, document).await?;
+                }
+                Ok(written)
+            }
+        },
+        Write::PutDocument(row) => Ok(documents::put(on, row).await?),
+        Write::DeleteDocument(which) => Ok(documents::delete(on, which).await?),
         Write::DeleteRun(key) => Ok(delete_run(on, key).await?),
         Write::PutFunction(row) => Ok(put_function(on, row).await?),
         Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,

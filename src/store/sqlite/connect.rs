@@ -29,8 +29,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const READERS: u32 = 4;
 
 /// The schema, oldest first: (version, name, SQL). A version that was released is never changed.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "functions and runs", include_str!("migrations/0001_functions_and_runs.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "functions and runs", include_str!("migrations/0001_functions_and_runs.sql")),
+    (2, "documents", include_str!("migrations/0002_documents.sql")),
+];
 
 /// Opens the file for writing: creates it where there is none, and brings its tables up to date.
 pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {

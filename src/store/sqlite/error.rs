@@ -40,6 +40,12 @@ pub(super) fn is_about_data(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether what was written belongs to something that is not there.
+pub(super) fn is_orphan(error: &sqlx::Error) -> bool {
+    const FOREIGN_KEY: i32 = 787;
+    code_of(error) == Some(FOREIGN_KEY)
+}
+
 /// The error of an operation on the store in this file; one fault may be the error of many.
 pub(super) fn from_sqlx(path: &Path, operation: &'static str, error: impl Into<Arc<sqlx::Error>>) -> Error {
     let error = error.into();

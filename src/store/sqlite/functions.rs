@@ -121,7 +121,7 @@ fn record(path: &Path, operation: &'static str, row: &SqliteRow, tag: &str) -> R
     })
 }
 
-fn time(micros: i64) -> Result<Timestamp> {
+pub(super) fn time(micros: i64) -> Result<Timestamp> {
     Timestamp::from_microsecond(micros)
         .map_err(|error| Error::internal(format!("{micros} is stored as a time: {error}")).source(error))
 }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod connect;
+mod documents;
 mod error;
 mod functions;
 mod query;
@@ -19,12 +20,13 @@ use futures_util::TryStreamExt;
 use runtime_core::{
     Function, Result, Store,
     run::RunKey,
-    store::{FunctionRecord, RunFilter, RunRecord, Version, refusal},
+    store::{Document, DocumentFilter, FunctionRecord, RunFilter, RunRecord, Version, refusal},
 };
 use sqlx::SqlitePool;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::{
+    documents::{DocumentRow, Which},
     row::RunRow,
     statement::{FunctionRow, Statements},
     writer::{Request, Write, Writer},
@@ -99,6 +101,17 @@ impl SqliteStore {
         answered.await.map_err(|_| closed())?
     }
 
+    async fn update(&self, record: &RunRecord, write: impl FnOnce(RunRow) -> Write + Send) -> Result<u64> {
+        let key = record.run.key();
+        let revision = record.revision.saturating_add(1);
+        let row = RunRow::new(record, i64::try_from(revision).unwrap_or(i64::MAX))?;
+        if self.ask(write(row)).await? > 0 {
+            return Ok(revision);
+        }
+        let stored = self.read_run("store.update_run", &key).await?;
+        Err(refusal::run_refused(&key, record.revision, stored.as_ref()))
+    }
+
     async fn read_run(&self, operation: &'static str, key: &RunKey) -> Result<Option<RunRecord>> {
         let row = sqlx::query(row::RUN_BY_KEY)
             .bind(key.uid.as_str())
@@ -145,14 +158,12 @@ impl Store for SqliteStore {
     }
 
     async fn update_run(&self, record: &RunRecord) -> Result<u64> {
-        let key = record.run.key();
-        let revision = record.revision.saturating_add(1);
-        let row = RunRow::new(record, i64::try_from(revision).unwrap_or(i64::MAX))?;
-        if self.ask(Write::UpdateRun(row)).await? > 0 {
-            return Ok(revision);
-        }
-        let stored = self.read_run("store.update_run", &key).await?;
-        Err(refusal::run_refused(&key, record.revision, stored.as_ref()))
+        self.update(record, Write::UpdateRun).await
+    }
+
+    async fn update_run_with(&self, record: &RunRecord, documents: &[Document]) -> Result<u64> {
+        let rows = documents.iter().map(DocumentRow::new).collect::<Result<Vec<_>>>()?;
+        self.update(record, |run| Write::UpdateRunWith(run, rows)).await
     }
 
     async fn get_run(&self, key: &RunKey) -> Result<Option<RunRecord>> {
@@ -179,6 +190,47 @@ impl Store for SqliteStore {
         match self.read_run("store.delete_run", key).await? {
             None => Ok(false),
             Some(stored) => Err(refusal::run_active(key, stored.run.state())),
+        }
+    }
+
+    async fn put_document(&self, document: &Document) -> Result<u64> {
+        if self.ask(Write::PutDocument(DocumentRow::new(document)?)).await? > 0 {
+            return Ok(document.revision + 1);
+        }
+        if document.revision == 0 {
+            return Err(refusal::document_exists(document));
+        }
+        let Document { kind, project, name, .. } = document;
+        let stored = documents::get(&self.readers, &self.path, kind, project, name).await?;
+        Err(refusal::document_refused(document, stored.map(|stored| stored.revision)))
+    }
+
+    async fn get_document(&self, kind: &str, project: &str, name: &str) -> Result<Option<Document>> {
+        documents::get(&self.readers, &self.path, kind, project, name).await
+    }
+
+    async fn list_documents(&self, filter: &DocumentFilter) -> Result<Vec<Document>> {
+        documents::list(&self.readers, &self.path, filter).await
+    }
+
+    async fn delete_document(
+        &self,
+        kind: &str,
+        project: &str,
+        name: &str,
+        revision: Option<u64>,
+    ) -> Result<bool> {
+        if self.ask(Write::DeleteDocument(Which::new(kind, project, name, revision))).await? > 0 {
+            return Ok(true);
+        }
+        let stored = documents::get(&self.readers, &self.path, kind, project, name).await?;
+        match (stored, revision) {
+            (Some(stored), Some(revision)) => {
+                let asked = Document { revision, ..stored.clone() };
+                Err(refusal::document_refused(&asked, Some(stored.revision))
+                    .operation("store.delete_document"))
+            }
+            _ => Ok(false),
         }
     }
 

@@ -21,7 +21,8 @@ use tracing::warn;
 use super::{
     batch::{Counts, commit, first_count},
     connect::{PATIENCE, pause},
-    error::{from_sqlx, is_about_data, is_busy},
+    documents::{DocumentRow, Which},
+    error::{from_sqlx, is_about_data, is_busy, is_orphan},
     row::RunRow,
     statement::{FunctionRow, Statements},
 };
@@ -39,12 +40,15 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) enum Write {
     CreateRun(RunRow),
     UpdateRun(RunRow),
+    UpdateRunWith(RunRow, Vec<DocumentRow>),
     DeleteRun(RunKey),
     PutFunction(FunctionRow),
     DeleteFunction {
         project: String,
         name: String,
     },
+    PutDocument(DocumentRow),
+    DeleteDocument(Which),
     /// The last one: nothing is written after it.
     Close,
 }
@@ -53,7 +57,7 @@ impl Write {
     /// The run that it is about. One transaction has no two changes of one run, so their order cannot matter.
     fn run(&self) -> Option<&RunKey> {
         match self {
-            Self::CreateRun(row) | Self::UpdateRun(row) => Some(&row.key),
+            Self::CreateRun(row) | Self::UpdateRun(row) | Self::UpdateRunWith(row, _) => Some(&row.key),
             Self::DeleteRun(key) => Some(key),
             _ => None,
         }
@@ -62,11 +66,24 @@ impl Write {
     fn operation(&self) -> &'static str {
         match self {
             Self::CreateRun(_) => "store.create_run",
-            Self::UpdateRun(_) => "store.update_run",
+            Self::UpdateRun(_) | Self::UpdateRunWith(..) => "store.update_run",
             Self::DeleteRun(_) => "store.delete_run",
             Self::PutFunction(_) => "store.put_function",
             Self::DeleteFunction { .. } => "store.delete_function",
+            Self::PutDocument(_) => "store.put_document",
+            Self::DeleteDocument(_) => "store.delete_document",
             Self::Close => "store.close",
+        }
+    }
+
+    /// The document whose run is not there, where that is what is wrong.
+    fn orphan(&self) -> Option<Error> {
+        match self {
+            Self::PutDocument(row) => Some(row.orphaned()),
+            Self::UpdateRunWith(run, rows) => {
+                rows.iter().find(|row| row.is_of_another_than(&run.key)).map(DocumentRow::orphaned)
+            }
+            _ => None,
         }
     }
 }
@@ -165,6 +182,11 @@ impl Writer {
     }
 
     fn failed(&self, request: &Request, error: Arc<sqlx::Error>) -> Error {
+        if is_orphan(&error)
+            && let Some(orphan) = request.write.orphan()
+        {
+            return orphan;
+        }
         from_sqlx(&self.path, request.write.operation(), error)
     }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::{advance, create, function, ok, record};
 use crate::{
     ErrorKind, RunState, Store,
-    store::{RunFilter, RunRecord},
+    store::{Document, RunFilter, RunRecord},
 };
 
 const WRITERS: u32 = 32;
@@ -29,6 +29,11 @@ pub(super) async fn changes_are_told(store: &dyn Store) {
     told("put_function").await;
     ok("delete_function", store.delete_function("demo", "train").await);
     told("delete_function").await;
+    let document = Document::new("schedule", "demo", "nightly", serde_json::Value::Null);
+    ok("put_document", store.put_document(&document).await);
+    told("put_document").await;
+    ok("delete_document", store.delete_document("schedule", "demo", "nightly", None).await);
+    told("delete_document").await;
 }
 
 pub(super) async fn many_writers(store: Arc<dyn Store>) {
@@ -99,7 +104,7 @@ pub(super) async fn one_winner(store: Arc<dyn Store>) {
     }
 }
 
-async fn join(mut tasks: JoinSet<u32>) -> u32 {
+pub(super) async fn join(mut tasks: JoinSet<u32>) -> u32 {
     let mut sum = 0;
     while let Some(done) = tasks.join_next().await {
         match done {
