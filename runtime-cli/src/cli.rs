@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use runtimes::Result;
 
 use crate::{
-    commands::{abort, completions, delete, env, follow, functions, get, kinds, logs, run, runs},
+    commands::{abort, artifacts, completions, delete, env, follow, functions, get, kinds, logs, run, runs},
     home::Home,
     output::{Format, Terminal},
 };
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Logs(logs::Args),
     Abort(abort::Args),
     Delete(delete::Args),
+    Artifacts(artifacts::Args),
     Functions(functions::Args),
     Kinds(kinds::Args),
     Env(env::Args),
@@ -57,6 +58,7 @@ impl Command {
             Self::Logs(args) => logs::execute(args, home, terminal).await,
             Self::Abort(args) => abort::execute(args, home, terminal).await,
             Self::Delete(args) => delete::execute(args, home).await,
+            Self::Artifacts(args) => artifacts::execute(args, home, terminal).await,
             Self::Functions(args) => functions::execute(args, home, terminal).await,
             Self::Kinds(args) => kinds::execute(args, terminal),
             Self::Env(args) => env::execute(args, home, terminal),
@@ -71,6 +73,7 @@ impl Command {
             Self::Run(args) => args.output.output,
             Self::Get(args) => args.output.output,
             Self::Runs(args) => args.output.output,
+            Self::Artifacts(args) => args.format(),
             Self::Functions(args) => args.format(),
             Self::Kinds(args) => args.output.output,
             Self::Env(args) => args.format(),

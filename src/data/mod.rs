@@ -1,5 +1,6 @@
 //! Inputs and artifacts: where they lie, and how they get from there to here and back.
 
+mod artifact;
 #[cfg(feature = "data")]
 mod credentials;
 #[cfg(feature = "data")]
@@ -14,15 +15,22 @@ mod place;
 mod read;
 #[cfg(feature = "data")]
 mod storage;
+mod uri;
+#[cfg(not(feature = "data"))]
+mod without;
 #[cfg(feature = "data")]
 mod write;
 
+pub use artifact::{ARTIFACT, ArtifactFilter, ArtifactRecord, documents};
 pub use meter::Meter;
 pub use place::{Place, Scheme, is_url, redacted};
 #[cfg(feature = "data")]
 pub use read::Entry;
 #[cfg(feature = "data")]
 pub use storage::Storage;
+pub use uri::{ArtifactUri, STORE};
+#[cfg(not(feature = "data"))]
+pub use without::Storage;
 
 /// What a file of this name holds, as MIME says it.
 pub fn content_type(name: &str) -> &'static str {

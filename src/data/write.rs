@@ -8,7 +8,7 @@ use object_store::{
 };
 use runtime_core::{Error, ErrorKind, Result};
 use tokio::{
-    fs::{self, File},
+    fs::File,
     io::AsyncReadExt,
 };
 

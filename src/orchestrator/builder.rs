@@ -6,10 +6,13 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
-use runtime_core::{Error, Registry, Result, Store, Target};
+use runtime_core::{Error, Registry, Result, Store, Target, secret::SecretSource};
 use tokio::sync::watch as channel;
 
-use super::{Guard, Orchestrator, checked::Known, inner::Inner, owner::Owner, reserve::Reserve};
+use super::{
+    Guard, Orchestrator, checked::Known, inner::Inner, owner::Owner, reserve::Reserve, stage::Fetching,
+};
+use crate::data::Storage;
 
 /// Puts an orchestrator together.
 pub struct Builder {
@@ -18,6 +21,7 @@ pub struct Builder {
     pub(super) store: Option<Arc<dyn Store>>,
     pub(super) registry: Option<Registry>,
     pub(super) targets: Vec<Arc<dyn Target>>,
+    pub(super) secrets: Option<Arc<dyn SecretSource>>,
 }
 
 impl Builder {
@@ -49,6 +53,13 @@ impl Builder {
         self
     }
 
+    /// Other secrets of projects than those in the home folder; with them data is read and written.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn SecretSource>) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -71,6 +82,7 @@ impl Builder {
             Some(registry) => registry,
             None => linked()?,
         };
+        let secrets = default_secrets(&home);
         let inner = Arc::new(Inner {
             owner: Owner::register(&home)?,
             reserve: Reserve::keep(&home),
@@ -83,6 +95,8 @@ impl Builder {
             versions: Mutex::default(),
             looking: AtomicBool::new(false),
             checked: Known::default(),
+            storage: Storage::new(self.secrets.or(secrets)),
+            fetching: Fetching::default(),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
         if self.recover {
@@ -102,6 +116,17 @@ async fn default_store(home: &Path) -> Result<Arc<dyn Store>> {
 #[cfg(not(feature = "sqlite"))]
 async fn default_store(_: &Path) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(runtime_core::store::MemoryStore::default()))
+}
+
+/// The secrets of the target "this machine", where this build has it.
+#[cfg(any(feature = "handler", feature = "local"))]
+fn default_secrets(home: &Path) -> Option<Arc<dyn SecretSource>> {
+    Some(Arc::new(runtime_local::host::SecretFolder::new(home.join("secrets"))))
+}
+
+#[cfg(not(any(feature = "handler", feature = "local")))]
+fn default_secrets(_: &Path) -> Option<Arc<dyn SecretSource>> {
+    None
 }
 
 /// The kinds of the features of this build, and those of other linked crates.

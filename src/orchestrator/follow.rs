@@ -15,6 +15,7 @@ use runtime_core::{
 use tokio::sync::{mpsc, watch};
 
 use super::{Inner, log::LogWriter, reduce};
+use crate::data::documents;
 
 /// How long an event may wait for the next one.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -82,6 +83,9 @@ impl Follow {
         if recorded && let Err(error) = self.target.release(&key).await {
             tracing::warn!(%key, %error, "what an ended run left could not be removed");
         }
+        if recorded && let Err(error) = self.clear() {
+            tracing::warn!(%key, %error, "what was fetched for an ended run could not be removed");
+        }
         self.inner.reserve.restore();
         self.inner.forget(&key);
     }
@@ -90,6 +94,9 @@ impl Follow {
         job.log_position = self.log.position.clone();
         let grace = grace(&job);
         let key = job.key.clone();
+        if let Some(verdict) = self.stage(&mut job).await? {
+            return self.end(verdict).await;
+        }
         let mut events = match self.target.apply(job).await {
             Ok(events) => events,
             Err(error) => return self.end(not_started(&error)).await,
@@ -138,6 +145,9 @@ impl Follow {
             }
         }
         self.write_log().await;
+        if let Some(verdict) = verdict.as_mut().filter(|verdict| verdict.state.is_terminal()) {
+            self.deliver(verdict).await?;
+        }
         if verdict.is_some() || !self.notes.is_empty() {
             self.record_verdict(verdict.as_ref()).await?;
         }
@@ -156,6 +166,16 @@ impl Follow {
             }
         });
         Ok(())
+    }
+
+    /// Removes what was fetched for the run, and what was sent elsewhere.
+    fn clear(&self) -> Result<()> {
+        let run = &self.record.run;
+        if run.spec.inputs.is_empty() && run.spec.output_path.is_empty() && run.status.artifacts.is_empty() {
+            return Ok(());
+        }
+        self.inner.clear_delivered(run)?;
+        self.inner.unstage(&run.key())
     }
 
     async fn end(&mut self, verdict: Verdict) -> Result<()> {
@@ -202,7 +222,7 @@ impl Follow {
     /// Changes the run, writes it, and only then shows it. Where somebody else changed it meanwhile, the change is made
     /// again on what they wrote. Returns whether it is written: what a store does not take for long is left, because
     /// the next change holds it too. But for the end of a run: that is tried as long as this orchestrator lives.
-    async fn change(&mut self, change: impl Fn(&mut Run, Timestamp) -> Result<bool>) -> Result<bool> {
+    pub(super) async fn change(&mut self, change: impl Fn(&mut Run, Timestamp) -> Result<bool>) -> Result<bool> {
         let begin = Instant::now();
         let mut pause = Duration::from_millis(20);
         loop {
@@ -216,7 +236,11 @@ impl Follow {
             if ends {
                 next.owner = String::new();
             }
-            match self.inner.store.update_run(&next).await {
+            let written = match ends && !next.run.status.artifacts.is_empty() {
+                true => self.inner.store.update_run_with(&next, &documents(&next.run)).await,
+                false => self.inner.store.update_run(&next).await,
+            };
+            match written {
                 Ok(revision) => {
                     next.revision = revision;
                     self.record = next;
@@ -302,10 +326,5 @@ fn lost() -> Verdict {
 }
 
 fn not_started(error: &Error) -> Verdict {
-    let mut cause = Cause::new(Reason::StartFailed, error.message());
-    if let Some(location) = error.location() {
-        cause.message = format!("{location}: {}", cause.message);
-    }
-    cause.help = error.help_text().map(str::to_owned);
-    Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() }
+    super::stage::failed(Reason::StartFailed, error)
 }

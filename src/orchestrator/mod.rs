@@ -1,7 +1,9 @@
 //! The orchestrator: it joins kinds and targets, and remembers.
 
+mod artifacts;
 mod builder;
 mod checked;
+mod deliver;
 mod follow;
 mod inner;
 mod log;
@@ -10,6 +12,7 @@ mod recover;
 mod reduce;
 mod request;
 mod reserve;
+mod stage;
 mod submit;
 mod watch;
 
@@ -69,6 +72,7 @@ impl Orchestrator {
             store: None,
             registry: None,
             targets: Vec::new(),
+            secrets: None,
         }
     }
 
@@ -225,7 +229,8 @@ impl Orchestrator {
         self.inner.store.list_runs(filter).await
     }
 
-    /// Forgets an ended run: its record and its log, and its artifacts where asked.
+    /// Forgets an ended run: its record and its log, and its artifacts where asked: those in the home folder, and those
+    /// that were sent elsewhere, unless another run has written to the same place since.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` where it has not ended.
@@ -235,6 +240,7 @@ impl Orchestrator {
         if record.run.state().is_terminal() {
             remove(&self.inner.run_folder(key))?;
             if artifacts {
+                self.inner.remove_delivered(key).await?;
                 remove(&self.inner.default_artifacts(&record.run))?;
             }
         }

@@ -40,6 +40,7 @@ impl Inner {
                 }
             }
         }
+        self.sweep_staged().await?;
         for path in dead {
             let _ = std::fs::remove_file(path);
         }

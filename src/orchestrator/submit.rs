@@ -10,10 +10,12 @@ use std::{
 use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, function::Metadata, labels,
-    logs::LogPosition, naming, run::RunKey, store::RunRecord, target::Job,
+    logs::LogPosition, naming, store::RunRecord, target::Job,
 };
 
+
 use super::{Inner, Request, checked::Checked, request::current_dir};
+use crate::data::{ArtifactUri, Place, Scheme};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
@@ -52,6 +54,10 @@ impl Inner {
 
         let mut run = new_run(&function, request, &base_dir, &work_dir)?;
         check_inputs(&run, &base_dir)?;
+        self.pin_inputs(&mut run).await?;
+        if let Some(url) = self.artifact_url(&run)? {
+            url.check_writable().map_err(|error| error.at("spec.output_path"))?;
+        }
         runtime.validate(&function, &run)?;
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
@@ -119,31 +125,12 @@ impl Inner {
             plan: Arc::new(plan),
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
-            artifact_path: self.artifact_path(run),
+            artifact_path: self.artifact_folder(run).display().to_string(),
             inputs: BTreeMap::new(),
             log_position: LogPosition::default(),
             resumed: false,
             detached,
         }
-    }
-
-    /// Where the artifacts of a run go: what was asked, with its placeholders filled, or a folder in the home.
-    fn artifact_path(&self, run: &Run) -> String {
-        if run.spec.output_path.is_empty() {
-            return self.default_artifacts(run).display().to_string();
-        }
-        let RunKey { uid, .. } = run.key();
-        let filled = run
-            .spec
-            .output_path
-            .replace("{{run.uid}}", &uid)
-            .replace("{{project}}", &run.metadata.project)
-            .replace("{{run.project}}", &run.metadata.project);
-        if filled.contains("://") {
-            return filled;
-        }
-        let base = run.metadata.annotations.get(labels::WORK_DIR).map(PathBuf::from).unwrap_or_default();
-        base.join(filled).display().to_string()
     }
 
     /// The folder for artifacts of a run that names none.
@@ -252,18 +239,27 @@ fn new_run(function: &Function, request: &Request, base_dir: &Path, work_dir: &P
     Ok(run)
 }
 
-/// An input that is a file of this machine must be there.
+/// An input that is a file of this machine must be there; what is elsewhere, must be somewhere that can be reached.
 fn check_inputs(run: &Run, base_dir: &Path) -> Result<()> {
     let folder = if run.spec.input_path.is_empty() {
         base_dir.to_owned()
     } else {
         base_dir.join(&run.spec.input_path)
     };
-    for (name, place) in &run.spec.inputs {
-        let path = match place.split_once("://") {
-            Some(("file", path)) => PathBuf::from(path),
-            Some(_) => continue,
-            None => folder.join(place),
+    for (name, text) in &run.spec.inputs {
+        if ArtifactUri::is_uri(text) {
+            continue;
+        }
+        let at = |error: Error| error.at(format!("inputs.{name}"));
+        let place = Place::parse(text).map_err(at)?;
+        let path = match place.path() {
+            Some(path) => folder.join(path),
+            // Without a client here, the agent has one for these.
+            None if place.scheme() == Scheme::Http => continue,
+            None => {
+                place.check_compiled().map_err(at)?;
+                continue;
+            }
         };
         if !path.exists() {
             return Err(Error::not_found(format!("there is no file {}", path.display()))
