@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use runtime_core::{Error, ErrorKind, Result, secret::{SecretSource, project_secret}};
 
-use super::Scheme;
+use super::{Scheme, profile};
 
 /// Names and values; never printed.
 pub(super) type Options = BTreeMap<String, String>;
@@ -96,6 +96,9 @@ pub(super) fn options(
             options.retain(|name, _| !identity(scheme).contains(&name.as_str()));
         }
         options.extend(own);
+    }
+    if scheme == Scheme::S3 {
+        profile::fill(&mut options);
     }
     if let Some(text) = options.remove("AZURE_STORAGE_CONNECTION_STRING") {
         connection_string(&text, &mut options)?;

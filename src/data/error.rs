@@ -17,6 +17,13 @@ pub(super) fn open(place: &Place, project: &str, error: object_store::Error) -> 
 /// A request that failed. `action` is what was being done: `read`, `write`, `list`.
 pub(super) fn request(action: &str, place: &Place, project: &str, error: object_store::Error) -> Error {
     use object_store::Error as E;
+    if asks_the_machine(&error) {
+        return Error::new(
+            ErrorKind::PermissionDenied,
+            format!("cannot {action} {place}: there are no credentials"),
+        )
+        .help(credentials::how_to_set(place.scheme(), project));
+    }
     let answer = Answer::of(&error.to_string());
     let refused = matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. })
         || matches!(answer.status, Some(401 | 403));
@@ -29,13 +36,6 @@ pub(super) fn request(action: &str, place: &Place, project: &str, error: object_
     }
     if matches!(error, E::NotFound { .. }) || answer.status == Some(404) {
         return missing(action, place, &answer);
-    }
-    if asks_the_machine(&error) {
-        return Error::new(
-            ErrorKind::PermissionDenied,
-            format!("cannot {action} {place}: there are no credentials"),
-        )
-        .help(credentials::how_to_set(place.scheme(), project));
     }
     let error = match (answer.status, &error) {
         (Some(status), _) => {
@@ -56,6 +56,23 @@ pub(super) fn request(action: &str, place: &Place, project: &str, error: object_
         return error.help("the bucket may be in another region: set AWS_REGION");
     }
     error
+}
+
+/// Whether no request at all can succeed after this answer to one for an object that need not exist: who asks is not
+/// known there, nothing is there, or nobody answers. That one may not read there does not say that one may not write.
+pub(super) fn is_hopeless(error: &object_store::Error) -> bool {
+    const UNKNOWN: [&str; 7] = [
+        "NoSuchBucket",
+        "ContainerNotFound",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "AuthenticationFailed",
+    ];
+    let answer = Answer::of(&error.to_string());
+    let unreachable = answer.status.is_none() && matches!(error, object_store::Error::Generic { .. });
+    unreachable || asks_the_machine(error) || answer.code.is_some_and(|code| UNKNOWN.contains(&code.as_str()))
 }
 
 fn missing(action: &str, place: &Place, answer: &Answer) -> Error {

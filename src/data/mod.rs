@@ -12,6 +12,8 @@ mod meter;
 mod net;
 mod place;
 #[cfg(feature = "data")]
+mod profile;
+#[cfg(feature = "data")]
 mod read;
 #[cfg(feature = "data")]
 mod storage;

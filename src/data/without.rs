@@ -32,6 +32,14 @@ impl Storage {
         Err(missing(place))
     }
 
+    /// Nothing can be written.
+    ///
+    /// # Errors
+    /// `Unsupported`, always.
+    pub async fn probe(&self, place: &Place, _: &str) -> Result<()> {
+        Err(missing(place))
+    }
+
     /// Nothing can be removed.
     ///
     /// # Errors

@@ -52,6 +52,23 @@ impl Storage {
         upload.send(file, from, size, &opened, place, meter).await
     }
 
+    /// Asks whether something could be written below a place, before it is needed: what is clear at once is said.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub async fn probe(&self, place: &Place, project: &str) -> Result<()> {
+        place.check_writable()?;
+        if matches!(place.scheme(), Scheme::File | Scheme::Memory) {
+            return Ok(());
+        }
+        let inside = place.join(".runtimes");
+        let opened = self.open(&inside, project)?;
+        match opened.store.get(&opened.key).await {
+            Err(error) if error::is_hopeless(&error) => Err(error::request("write", place, project, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a file, or all that lies in a folder. What is not there is no error.
     ///
     /// # Errors
@@ -62,7 +79,11 @@ impl Storage {
         let failed = |error| error::request("delete", place, project, error);
         if place.is_folder() {
             let keys = opened.store.list(Some(&opened.key)).map_ok(|meta| meta.location).boxed();
-            return opened.store.delete_stream(keys).try_for_each(|_| async { Ok(()) }).await.map_err(failed);
+            let removed = opened.store.delete_stream(keys).try_for_each(|_| async { Ok(()) }).await;
+            return match removed {
+                Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => Err(failed(error)),
+                _ => Ok(()),
+            };
         }
         match opened.store.delete(&opened.key).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),

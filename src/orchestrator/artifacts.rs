@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use runtime_core::{Error, Result, run::RunKey, store::DocumentFilter};
+use runtime_core::{Error, Result, Run, store::DocumentFilter};
 
-use super::{Inner, Orchestrator};
+use super::{Inner, Orchestrator, deliver};
 use crate::data::{ARTIFACT, ArtifactFilter, ArtifactRecord, ArtifactUri, Meter, Place, Scheme, is_url};
 
 impl Orchestrator {
@@ -126,7 +126,14 @@ impl Inner {
     }
 
     /// Removes what a run wrote to storages, but for what another run has written there since.
-    pub(super) async fn remove_delivered(&self, key: &RunKey) -> Result<()> {
+    pub(super) async fn remove_delivered(&self, run: &Run) -> Result<()> {
+        let key = &run.key();
+        // A place of its own goes whole, also with what was written there and not logged.
+        if let (Some(url), 0, true) =
+            (self.artifact_url(run)?, key.iteration, run.spec.output_path.contains(deliver::OWN))
+        {
+            self.storage.remove(&url.as_folder(), &run.metadata.project).await?;
+        }
         let own = self.artifacts(&ArtifactFilter { run: Some(key.clone()), ..ArtifactFilter::default() }).await?;
         let Some(first) = own.first() else { return Ok(()) };
         let project = Some(first.project.clone());

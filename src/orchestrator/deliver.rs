@@ -29,6 +29,9 @@ use crate::data::{Meter, Place, Scheme, content_type, is_url};
 /// Below the folder of artifacts: what the code said belongs to a URL of its own.
 const URLS: &str = ".urls";
 
+/// In a path of artifacts: the uid of the run.
+pub(super) const OWN: &str = "{{run.uid}}";
+
 /// A file that is to be sent, and where.
 struct Parcel {
     from: PathBuf,
@@ -136,7 +139,10 @@ impl Follow {
         match delivered {
             Outcome::Stopped => verdict.state = RunState::Aborted,
             Outcome::Done(Ok(())) => self.say_where(&run, verdict)?,
-            Outcome::Done(Err(error)) => self.could_not(verdict, &error),
+            Outcome::Done(Err(error)) => {
+                self.log_error(&error).await;
+                self.could_not(verdict, &error);
+            }
         }
         Ok(())
     }
@@ -186,7 +192,7 @@ fn sent(run: &Run) -> bool {
 
 /// Fills the placeholders of an artifact path.
 fn fill(path: &str, run: &Run) -> String {
-    path.replace("{{run.uid}}", &run.metadata.uid)
+    path.replace(OWN, &run.metadata.uid)
         .replace("{{project}}", &run.metadata.project)
         .replace("{{run.project}}", &run.metadata.project)
 }

@@ -8,6 +8,7 @@ use std::{
 use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Result, Run, RunState, Runtime, Target,
+    logs::LogLine,
     run::{Cause, Reason, Verdict},
     store::RunRecord,
     target::{Event, Job},
@@ -202,6 +203,14 @@ impl Follow {
             self.notes = notes;
         }
         Ok(())
+    }
+
+    /// Says in the log of the run what kept it from starting, or from its end.
+    pub(super) async fn log_error(&mut self, error: &Error) {
+        self.log.push(&LogLine::system(format!("error: {error}")));
+        self.write_log().await;
+        let length = self.log.length;
+        self.live.send_modify(|live| live.log_length = length);
     }
 
     /// Writes the lines that were taken. A log that cannot be written must not keep the run from its end: it ends

@@ -240,7 +240,7 @@ impl Orchestrator {
         if record.run.state().is_terminal() {
             remove(&self.inner.run_folder(key))?;
             if artifacts {
-                self.inner.remove_delivered(key).await?;
+                self.inner.remove_delivered(&record.run).await?;
                 remove(&self.inner.default_artifacts(&record.run))?;
             }
         }

@@ -124,7 +124,12 @@ impl Inner {
 impl Follow {
     /// Fetches the inputs that lie elsewhere, showing how far that is. A verdict says that the run ended over it.
     pub(super) async fn stage(&mut self, job: &mut Job) -> Result<Option<Verdict>> {
-        if !job.run.spec.inputs.values().any(|place| lies_elsewhere(place)) {
+        let fetches = job.run.spec.inputs.values().any(|place| lies_elsewhere(place));
+        let url = match is_url(&job.run.spec.output_path) && !job.resumed {
+            true => self.inner.artifact_url(&job.run)?,
+            false => None,
+        };
+        if !fetches && url.is_none() {
             return Ok(None);
         }
         if self.record.run.state() == RunState::Aborting {
@@ -134,14 +139,24 @@ impl Follow {
         self.change(|run, now| run.transition(RunState::Pending, now)).await?;
         let (inner, run) = (Arc::clone(&self.inner), Arc::clone(&job.run));
         let meter = Meter::default();
-        let fetched = self.watched("fetching inputs", &meter, inner.fetch_inputs(&run, &meter)).await?;
-        Ok(match fetched {
+        let work = async {
+            if let Some(url) = url {
+                let probed = inner.storage.probe(&url, &run.metadata.project).await;
+                probed.map_err(|error| (Reason::ArtifactFailed, error.at("spec.output_path")))?;
+            }
+            inner.fetch_inputs(&run, &meter).await.map_err(|error| (Reason::InputFailed, error))
+        };
+        let what = if fetches { "fetching inputs" } else { "looking where artifacts go" };
+        Ok(match self.watched(what, &meter, work).await? {
             Outcome::Stopped => Some(stopped()),
             Outcome::Done(Ok(inputs)) => {
                 job.inputs = inputs;
                 None
             }
-            Outcome::Done(Err(error)) => Some(failed(Reason::InputFailed, &error)),
+            Outcome::Done(Err((reason, error))) => {
+                self.log_error(&error).await;
+                Some(failed(reason, &error))
+            }
         })
     }
 
