@@ -86,7 +86,10 @@ impl ArtifactRecord {
     pub fn of(document: Document) -> Result<Self> {
         let name = document.name;
         let artifact = serde_json::from_value(document.body).map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("what is stored of the artifact {name} cannot be read: {error}"))
+            Error::new(
+                ErrorKind::Invalid,
+                format!("what is stored of the artifact {name} cannot be read: {error}"),
+            )
         })?;
         Ok(Self {
             artifact,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use runtime_core::{Error, ErrorKind, Result, secret::{SecretSource, project_secret}};
+use runtime_core::{
+    Error, ErrorKind, Result,
+    secret::{SecretSource, project_secret},
+};
 
 use super::{Scheme, profile};
 
@@ -79,9 +82,9 @@ pub(super) fn options(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Options> {
     let mut options: Options = match prefix(scheme) {
-        Some(prefix) => environment
-            .filter(|(name, value)| name.starts_with(prefix) && !value.is_empty())
-            .collect(),
+        Some(prefix) => {
+            environment.filter(|(name, value)| name.starts_with(prefix) && !value.is_empty()).collect()
+        }
         None => return Ok(Options::new()),
     };
     if let Some(secrets) = secrets {
@@ -168,7 +171,8 @@ mod tests {
 
     #[test]
     fn the_project_goes_over_the_environment() {
-        let machine = [("AWS_ACCESS_KEY_ID", "m"), ("AWS_SESSION_TOKEN", "t"), ("AWS_REGION", "r"), ("HOME", "/")];
+        let machine =
+            [("AWS_ACCESS_KEY_ID", "m"), ("AWS_SESSION_TOKEN", "t"), ("AWS_REGION", "r"), ("HOME", "/")];
         let secrets = Fixed(&[("AWS_ACCESS_KEY_ID", "p"), ("AWS_SECRET_ACCESS_KEY", "s")]);
         let found = options(Scheme::S3, "p", Some(&secrets), env(&machine)).unwrap();
         let expected = [("AWS_ACCESS_KEY_ID", "p"), ("AWS_REGION", "r"), ("AWS_SECRET_ACCESS_KEY", "s")];
@@ -178,7 +182,10 @@ mod tests {
 
     #[test]
     fn azure_is_told_in_one_string() {
-        let one = [("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;AccountKey=Zm9v==;BlobEndpoint=http://h/a;X=1")];
+        let one = [(
+            "AZURE_STORAGE_CONNECTION_STRING",
+            "AccountName=a;AccountKey=Zm9v==;BlobEndpoint=http://h/a;X=1",
+        )];
         let found = options(Scheme::Azure, "p", None, env(&one)).unwrap();
         let expected = [
             ("AZURE_STORAGE_ACCOUNT_KEY", "Zm9v=="),
@@ -186,7 +193,8 @@ mod tests {
             ("AZURE_STORAGE_ENDPOINT", "http://h/a"),
         ];
         assert_eq!(found, env(&expected).collect());
-        let error = options(Scheme::Azure, "p", None, env(&[("AZURE_STORAGE_CONNECTION_STRING", "s3cret")])).unwrap_err();
+        let error = options(Scheme::Azure, "p", None, env(&[("AZURE_STORAGE_CONNECTION_STRING", "s3cret")]))
+            .unwrap_err();
         assert!(!error.to_string().contains("s3cret"));
     }
 }

@@ -39,8 +39,12 @@ pub(super) fn request(action: &str, place: &Place, project: &str, error: object_
     }
     let error = match (answer.status, &error) {
         (Some(status), _) => {
-            let kind = if status >= 500 || status == 429 { ErrorKind::Unavailable } else { ErrorKind::Invalid };
-            Error::new(kind, format!("cannot {action} {place}: the server answered {status}{}", answer.said()))
+            let kind =
+                if status >= 500 || status == 429 { ErrorKind::Unavailable } else { ErrorKind::Invalid };
+            Error::new(
+                kind,
+                format!("cannot {action} {place}: the server answered {status}{}", answer.said()),
+            )
         }
         (None, E::Generic { .. }) => {
             let why = innermost(&error);
@@ -52,7 +56,9 @@ pub(super) fn request(action: &str, place: &Place, project: &str, error: object_
         }
         (None, _) => Error::new(ErrorKind::Io, format!("cannot {action} {place}: {}", innermost(&error))),
     };
-    if answer.code.as_deref() == Some("PermanentRedirect") || answer.code.as_deref() == Some("AuthorizationHeaderMalformed") {
+    if answer.code.as_deref() == Some("PermanentRedirect")
+        || answer.code.as_deref() == Some("AuthorizationHeaderMalformed")
+    {
         return error.help("the bucket may be in another region: set AWS_REGION");
     }
     error
@@ -176,9 +182,17 @@ mod tests {
         let place = Place::parse("s3://b/k").unwrap();
         let of = |body: &str| {
             let text = format!("Server returned non-2xx status code: 404 Not Found: {body}");
-            request("read", &place, "p", object_store::Error::NotFound { path: "k".into(), source: text.into() })
+            request(
+                "read",
+                &place,
+                "p",
+                object_store::Error::NotFound { path: "k".into(), source: text.into() },
+            )
         };
-        assert_eq!(of("<Code>NoSuchBucket</Code>").message(), "cannot read s3://b/k: there is no bucket \"b\"");
+        assert_eq!(
+            of("<Code>NoSuchBucket</Code>").message(),
+            "cannot read s3://b/k: there is no bucket \"b\""
+        );
         assert_eq!(of("<Code>NoSuchKey</Code>").message(), "there is no object s3://b/k");
     }
 }

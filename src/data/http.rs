@@ -25,7 +25,11 @@ struct Progress {
 }
 
 /// Reads a file to its end; goes on where a transfer broke, if the server can.
-pub(super) async fn read(place: &Place, to: &mut (dyn AsyncWrite + Send + Unpin), meter: &Meter) -> Result<()> {
+pub(super) async fn read(
+    place: &Place,
+    to: &mut (dyn AsyncWrite + Send + Unpin),
+    meter: &Meter,
+) -> Result<()> {
     let mut progress = Progress::default();
     for attempt in 0.. {
         let error = match once(place, to, meter, &mut progress).await {

@@ -83,9 +83,9 @@ pub(super) fn azure(place: &Place, options: &Options) -> object_store::Result<Ar
         }
     }
     builder = match place.bucket().split_once('@') {
-        Some((container, host)) => builder
-            .with_container_name(container)
-            .with_account(host.split('.').next().unwrap_or(host)),
+        Some((container, host)) => {
+            builder.with_container_name(container).with_account(host.split('.').next().unwrap_or(host))
+        }
         None => builder.with_container_name(place.bucket()),
     };
     Ok(Arc::new(builder.build()?))

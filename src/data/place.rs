@@ -274,26 +274,41 @@ mod tests {
             ("s3://b/a/x 1%.csv", Scheme::S3, "s3://b/", "a/x 1%.csv", "x 1%.csv"),
             ("S3://b", Scheme::S3, "s3://b", "", "data"),
             ("gs://b/p/", Scheme::Gcs, "gs://b/", "p/", "p"),
-            ("abfss://c@acc.dfs.core.windows.net/d/e", Scheme::Azure, "abfss://c@acc.dfs.core.windows.net/", "d/e", "e"),
+            (
+                "abfss://c@acc.dfs.core.windows.net/d/e",
+                Scheme::Azure,
+                "abfss://c@acc.dfs.core.windows.net/",
+                "d/e",
+                "e",
+            ),
             ("https://h:1/a/b.csv?sig=x/y", Scheme::Http, "https://h:1/", "a/b.csv?sig=x/y", "b.csv"),
             ("memory://a/b", Scheme::Memory, "memory://", "a/b", "b"),
             ("file:///a/b", Scheme::File, "file://", "/a/b", "b"),
             ("a/b.csv", Scheme::File, "", "a/b.csv", "b.csv"),
         ] {
             let place = Place::parse(text).unwrap();
-            assert_eq!((place.scheme(), place.root(), place.key(), place.name()), (scheme, root, key, name), "{text}");
+            assert_eq!(
+                (place.scheme(), place.root(), place.key(), place.name()),
+                (scheme, root, key, name),
+                "{text}"
+            );
         }
         assert_eq!(Place::parse("s3://b").unwrap().join("x").as_str(), "s3://b/x");
         assert_eq!(Place::parse("s3://b").unwrap().join("x").key(), "x");
         assert_eq!(Place::parse("s3://b/p").unwrap().join("x/y").key(), "p/x/y");
-        assert!(Place::parse("s3://b").unwrap().is_folder() && !Place::parse("s3://b/p").unwrap().is_folder());
+        assert!(
+            Place::parse("s3://b").unwrap().is_folder() && !Place::parse("s3://b/p").unwrap().is_folder()
+        );
     }
 
     #[test]
     fn what_is_no_place_is_said() {
-        assert_eq!(Place::parse("s4://b/x").unwrap_err().help_text(), Some("did you mean s3://?"));
+        assert_eq!(Place::parse("htpps://b/x").unwrap_err().help_text(), Some("did you mean https://?"));
         assert!(Place::parse("ftp://b/x").unwrap_err().help_text().unwrap().starts_with("known: "));
-        assert_eq!(Place::parse("s3:///x").unwrap_err().message(), "\"s3:///x\" names no bucket or container");
+        assert_eq!(
+            Place::parse("s3:///x").unwrap_err().message(),
+            "\"s3:///x\" names no bucket or container"
+        );
         for text in ["s3://b/../x", "gs://b/a//c", "az://c/./x"] {
             assert!(Place::parse(text).is_err(), "{text}");
         }

@@ -75,7 +75,8 @@ mod tests {
         };
         let credentials = "[default]\naws_access_key_id = d\n\n[team]\n# aws_access_key_id=x\n\
                            aws_access_key_id=t\naws_secret_access_key = a=b\n";
-        let config = "[default]\nregion=eu-north-1\n[profile team]\nregion = eu-west-1\ns3 =\n  endpoint_url = no\n";
+        let config =
+            "[default]\nregion=eu-north-1\n[profile team]\nregion = eu-west-1\ns3 =\n  endpoint_url = no\n";
         let mut options = Options::from([
             ("AWS_PROFILE".to_owned(), "team".to_owned()),
             ("AWS_SHARED_CREDENTIALS_FILE".to_owned(), file("credentials", credentials)),

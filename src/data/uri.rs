@@ -63,9 +63,9 @@ impl FromStr for ArtifactUri {
             }
             match mark {
                 '#' => {
-                    let number = value
-                        .parse()
-                        .map_err(|_| wrong(format!("{text:?} names no artifact: {value:?} is no iteration")))?;
+                    let number = value.parse().map_err(|_| {
+                        wrong(format!("{text:?} names no artifact: {value:?} is no iteration"))
+                    })?;
                     uri.iteration = Some(number);
                 }
                 ':' => uri.tag = Some(value.to_owned()),
@@ -74,7 +74,7 @@ impl FromStr for ArtifactUri {
             }
             selectors = next;
         }
-        let path = path.trim_matches('/');
+        let path = path.trim_start_matches('/');
         let path = match path.split_once('/') {
             Some((kind, below)) if KINDS.contains(&kind) => below,
             _ => path,
@@ -121,7 +121,13 @@ mod tests {
             ("k@abc#0", "", "k", Some(0), None, Some("abc")),
         ] {
             let uri: ArtifactUri = text.parse().unwrap();
-            let found = (uri.project.as_str(), uri.key.as_str(), uri.iteration, uri.tag.as_deref(), uri.tree.as_deref());
+            let found = (
+                uri.project.as_str(),
+                uri.key.as_str(),
+                uri.iteration,
+                uri.tag.as_deref(),
+                uri.tree.as_deref(),
+            );
             assert_eq!(found, (project, key, iteration, tag, tree), "{text}");
             assert_eq!(uri.to_string().parse::<ArtifactUri>().unwrap(), uri);
         }

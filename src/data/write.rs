@@ -3,14 +3,9 @@
 use std::path::Path;
 
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::{
-    Attribute, Attributes, ObjectStoreExt, PutMultipartOptions, PutOptions, WriteMultipart,
-};
+use object_store::{Attribute, Attributes, ObjectStoreExt, PutMultipartOptions, PutOptions, WriteMultipart};
 use runtime_core::{Error, ErrorKind, Result};
-use tokio::{
-    fs::File,
-    io::AsyncReadExt,
-};
+use tokio::{fs::File, io::AsyncReadExt};
 
 use super::{Meter, Place, Scheme, Storage, error, storage::Opened};
 
@@ -38,7 +33,10 @@ impl Storage {
         if size < PART {
             let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
             // One byte more would tell that it grows.
-            file.take(PART).read_to_end(&mut content).await.map_err(|error| Error::io("read", from, error))?;
+            file.take(PART)
+                .read_to_end(&mut content)
+                .await
+                .map_err(|error| Error::io("read", from, error))?;
             check_size(from, size, content.len() as u64)?;
             let options = PutOptions { attributes, ..PutOptions::default() };
             opened.store.put_opts(&opened.key, content.into(), options).await.map_err(failed)?;
@@ -159,7 +157,10 @@ fn check_size(from: &Path, expected: u64, found: u64) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::Conflict,
-        format!("{} changed while it was written to a storage: {expected} bytes, then {found}", from.display()),
+        format!(
+            "{} changed while it was written to a storage: {expected} bytes, then {found}",
+            from.display()
+        ),
     ))
 }
 

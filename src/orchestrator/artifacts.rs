@@ -5,7 +5,9 @@ use std::path::Path;
 use runtime_core::{Error, Result, Run, store::DocumentFilter};
 
 use super::{Inner, Orchestrator, deliver};
-use crate::data::{ARTIFACT, ArtifactFilter, ArtifactRecord, ArtifactUri, Meter, Place, Scheme, is_url};
+use crate::data::{
+    ARTIFACT, ArtifactFilter, ArtifactRecord, ArtifactUri, Meter, Place, Scheme, Storage, is_url,
+};
 
 impl Orchestrator {
     /// The artifacts that a filter lets through, newest first.
@@ -22,6 +24,11 @@ impl Orchestrator {
     /// `NotFound`, or when the store cannot be read.
     pub async fn artifact(&self, uri: &ArtifactUri) -> Result<ArtifactRecord> {
         self.inner.artifact(&uri.clone().in_project(super::submit::DEFAULT_PROJECT)).await
+    }
+
+    /// What holds data elsewhere; `memory://` is the memory of this orchestrator.
+    pub fn storage(&self) -> &Storage {
+        &self.inner.storage
     }
 
     /// Copies an artifact, a file or a folder, to this path of this machine; it is there whole or not at all.
@@ -113,8 +120,7 @@ impl Inner {
                 return ArtifactRecord::of(document);
             }
         }
-        let wanted =
-            DocumentFilter { project: Some(uri.project.clone()), ..DocumentFilter::of(ARTIFACT) };
+        let wanted = DocumentFilter { project: Some(uri.project.clone()), ..DocumentFilter::of(ARTIFACT) };
         for document in self.store.list_documents(&wanted).await? {
             let record = ArtifactRecord::of(document)?;
             if record.is(uri) {
@@ -134,15 +140,15 @@ impl Inner {
         {
             self.storage.remove(&url.as_folder(), &run.metadata.project).await?;
         }
-        let own = self.artifacts(&ArtifactFilter { run: Some(key.clone()), ..ArtifactFilter::default() }).await?;
+        let own =
+            self.artifacts(&ArtifactFilter { run: Some(key.clone()), ..ArtifactFilter::default() }).await?;
         let Some(first) = own.first() else { return Ok(()) };
         let project = Some(first.project.clone());
         let all = self.artifacts(&ArtifactFilter { project, ..ArtifactFilter::default() }).await?;
         for record in &own {
             let place = record.place()?;
             let path = record.artifact.target_path();
-            let is_shared =
-                all.iter().any(|other| other.run != *key && other.artifact.target_path() == path);
+            let is_shared = all.iter().any(|other| other.run != *key && other.artifact.target_path() == path);
             if place.scheme() != Scheme::File && place.scheme().is_writable() && !is_shared {
                 self.storage.remove(&place, &record.project).await?;
             }

@@ -82,7 +82,8 @@ impl Inner {
 
     /// Sends what was not sent yet.
     async fn send(&self, run: &Run, parcels: &[Parcel], meter: &Meter) -> Result<()> {
-        let journal = Journal::open(self.staged(&run.key()).join(format!("sent-{}", run.metadata.iteration)))?;
+        let journal =
+            Journal::open(self.staged(&run.key()).join(format!("sent-{}", run.metadata.iteration)))?;
         let project = &run.metadata.project;
         let todo: Vec<_> = parcels.iter().filter(|parcel| !journal.has(parcel)).collect();
         todo.iter().for_each(|parcel| meter.expect(parcel.size));
@@ -124,8 +125,10 @@ impl Follow {
         let run = self.record.run.clone();
         if let Some(report) = &mut verdict.report {
             let artifacts = std::mem::take(&mut report.artifacts);
-            let described = tokio::task::spawn_blocking(move || artifacts.into_iter().map(describe).collect());
-            report.artifacts = described.await.map_err(|_| Error::internal("artifacts cannot be described"))?;
+            let described =
+                tokio::task::spawn_blocking(move || artifacts.into_iter().map(describe).collect());
+            report.artifacts =
+                described.await.map_err(|_| Error::internal("artifacts cannot be described"))?;
         }
         let ended = matches!(verdict.state, RunState::Completed | RunState::Error);
         if !ended || self.record.run.state() == RunState::Aborting {
@@ -206,7 +209,8 @@ fn destination(from: &Path, folder: &Path, url: Option<&Place>) -> Result<Option
         return Err(Error::new(runtime_core::ErrorKind::Invalid, format!("{} is not UTF-8", from.display()))
             .help("give the artifact another name"));
     };
-    let own = text.strip_prefix(URLS).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.split_once('/'));
+    let own =
+        text.strip_prefix(URLS).and_then(|rest| rest.strip_prefix('/')).and_then(|rest| rest.split_once('/'));
     Ok(match (own, url) {
         (Some((scheme, rest)), _) => Some(Place::parse(&format!("{scheme}://{rest}"))?),
         (None, Some(url)) => Some(url.join(text)),

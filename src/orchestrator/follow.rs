@@ -231,7 +231,10 @@ impl Follow {
     /// Changes the run, writes it, and only then shows it. Where somebody else changed it meanwhile, the change is made
     /// again on what they wrote. Returns whether it is written: what a store does not take for long is left, because
     /// the next change holds it too. But for the end of a run: that is tried as long as this orchestrator lives.
-    pub(super) async fn change(&mut self, change: impl Fn(&mut Run, Timestamp) -> Result<bool>) -> Result<bool> {
+    pub(super) async fn change(
+        &mut self,
+        change: impl Fn(&mut Run, Timestamp) -> Result<bool>,
+    ) -> Result<bool> {
         let begin = Instant::now();
         let mut pause = Duration::from_millis(20);
         loop {

@@ -13,7 +13,6 @@ use runtime_core::{
     logs::LogPosition, naming, store::RunRecord, target::Job,
 };
 
-
 use super::{Inner, Request, checked::Checked, request::current_dir};
 use crate::data::{ArtifactUri, Place, Scheme};
 

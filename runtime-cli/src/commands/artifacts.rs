@@ -200,7 +200,8 @@ async fn get(args: GetArgs, home: &Home, terminal: &Terminal) -> Result<()> {
         None => PathBuf::from(place.name()),
     };
     clear(&to, args.force)?;
-    shown(orchestrator.fetch_artifact(&record, &to, &meter), &meter, terminal.stderr && !terminal.dumb).await?;
+    shown(orchestrator.fetch_artifact(&record, &to, &meter), &meter, terminal.stderr && !terminal.dumb)
+        .await?;
     let size = human::size(meter.done());
     stdio::stderr(format!("{} {size}: {}\n", record.key(), to.display()).as_bytes());
     Ok(())

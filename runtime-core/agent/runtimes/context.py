@@ -80,7 +80,9 @@ class Context:
         return default
 
     def artifact_subpath(self, *names):
-        """A path in the folder of the artifacts."""
+        """A path in the folder of the artifacts, which is there from now on."""
+        if "://" not in self.artifact_path:
+            os.makedirs(self.artifact_path, exist_ok=True)
         return os.path.join(self.artifact_path, *names)
 
     def is_logging_worker(self):
