@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Result, Run,
     run::{Artifact, RunKey},
-    serde_json::{self, Value, json},
+    serde_json::{self, Value},
     store::Document,
 };
 
@@ -49,21 +49,8 @@ pub fn documents(run: &Run) -> Vec<Document> {
 }
 
 fn document(run: &Run, artifact: &Artifact) -> Document {
-    let uid = &run.metadata.uid;
     let mut artifact = artifact.clone();
-    if artifact.kind.is_empty() {
-        artifact.kind = ARTIFACT.to_owned();
-    }
-    let extra = &mut artifact.metadata.extra;
-    let mut set = |name: &str, value: Value| {
-        if extra.get(name).is_none_or(|known| known.is_null() || *known == json!("")) {
-            extra.insert(name.to_owned(), value);
-        }
-    };
-    set("project", json!(run.metadata.project));
-    set("iter", json!(run.metadata.iteration));
-    set("tree", json!(uid));
-    set("uid", json!(uid));
+    super::describe::say_whose(&mut artifact, run);
     let record = ArtifactRecord {
         artifact,
         run: run.key(),

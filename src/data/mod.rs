@@ -3,6 +3,7 @@
 mod artifact;
 #[cfg(feature = "data")]
 mod credentials;
+mod describe;
 #[cfg(feature = "data")]
 mod error;
 #[cfg(feature = "http")]
@@ -24,6 +25,7 @@ mod without;
 mod write;
 
 pub use artifact::{ARTIFACT, ArtifactFilter, ArtifactRecord, documents};
+pub(crate) use describe::describe;
 pub use meter::Meter;
 pub use place::{Place, Scheme, is_url, redacted};
 #[cfg(feature = "data")]

@@ -102,13 +102,14 @@ impl Storage {
             .collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         // Some tools mark a folder by an empty object of its name.
-        let folders: Vec<String> = entries.iter().map(|entry| format!("{}/", entry.path)).collect();
-        let is_folder: Vec<bool> = folders
-            .iter()
-            .map(|folder| entries.iter().any(|other| other.path.starts_with(folder.as_str())))
-            .collect();
-        let mut keep = is_folder.iter().map(|is_folder| !is_folder);
-        entries.retain(|entry| keep.next().unwrap_or(true) || entry.size > 0);
+        let is_mark = |entry: &Entry| {
+            let inside = format!("{}/", entry.path);
+            let next = entries.partition_point(|other| other.path < inside);
+            entry.size == 0 && entries.get(next).is_some_and(|other| other.path.starts_with(&inside))
+        };
+        let marks: Vec<bool> = entries.iter().map(is_mark).collect();
+        let mut marks = marks.into_iter();
+        entries.retain(|_| !marks.next().unwrap_or_default());
         Ok(entries)
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use runtime_core::{
     Error, Result, Run, RunState,
-    run::{Artifact, Reason, Verdict},
+    run::{Reason, Verdict},
     serde_json::json,
 };
 
@@ -24,7 +24,7 @@ use super::{
     follow::Follow,
     stage::{Outcome, failed},
 };
-use crate::data::{Meter, Place, Scheme, content_type, is_url};
+use crate::data::{Meter, Place, Scheme, describe, is_url};
 
 /// Below the folder of artifacts: what the code said belongs to a URL of its own.
 const URLS: &str = ".urls";
@@ -97,20 +97,25 @@ impl Inner {
 
     /// Removes from this machine what was sent elsewhere, once the run that says so is recorded.
     pub(super) fn clear_delivered(&self, run: &Run) -> Result<()> {
-        let folder = self.artifact_folder(run);
-        let lies_here = |artifact: &Artifact| {
-            !is_url(artifact.target_path()) && Path::new(artifact.target_path()).starts_with(&folder)
-        };
-        if run.status.artifacts.iter().any(lies_here) || run.state() == RunState::Aborted {
+        let journal = self.journal(run)?;
+        if journal.sent.is_empty() {
             return Ok(());
         }
-        if self.artifact_url(run)?.is_some() {
-            return if sent(run) { super::remove(&folder) } else { Ok(()) };
+        let folder = self.artifact_folder(run);
+        let root = if self.artifact_url(run)?.is_some() { folder.clone() } else { folder.join(URLS) };
+        // What could not be sent as a whole stays as a whole.
+        if run.status.artifacts.iter().any(|artifact| Path::new(artifact.target_path()).starts_with(&root)) {
+            return Ok(());
         }
-        if run.status.artifacts.iter().any(|artifact| is_url(artifact.target_path())) {
-            return super::remove(&folder.join(URLS));
+        for parcel in self.parcels(run)?.iter().filter(|parcel| journal.has(parcel)) {
+            std::fs::remove_file(&parcel.from).map_err(|error| Error::io("remove", &parcel.from, error))?;
         }
+        remove_empty(&root);
         Ok(())
+    }
+
+    fn journal(&self, run: &Run) -> Result<Journal> {
+        Journal::open(self.staged(&run.key()).join(format!("sent-{}", run.metadata.iteration)))
     }
 }
 
@@ -125,8 +130,10 @@ impl Follow {
         let run = self.record.run.clone();
         if let Some(report) = &mut verdict.report {
             let artifacts = std::mem::take(&mut report.artifacts);
-            let described =
-                tokio::task::spawn_blocking(move || artifacts.into_iter().map(describe).collect());
+            let of = run.clone();
+            let described = tokio::task::spawn_blocking(move || {
+                artifacts.into_iter().map(|artifact| describe(artifact, &of)).collect()
+            });
             report.artifacts =
                 described.await.map_err(|_| Error::internal("artifacts cannot be described"))?;
         }
@@ -186,13 +193,6 @@ impl Follow {
     }
 }
 
-/// Whether what a run wrote was sent: it was, unless that is what it failed of.
-fn sent(run: &Run) -> bool {
-    let failed = run.status.cause.as_ref().is_some_and(|cause| cause.reason == Reason::ArtifactFailed);
-    let kept = run.status.notes.iter().any(|note| note.starts_with("artifacts could not be written"));
-    run.state().is_terminal() && !failed && !kept
-}
-
 /// Fills the placeholders of an artifact path.
 fn fill(path: &str, run: &Run) -> String {
     path.replace(OWN, &run.metadata.uid)
@@ -239,40 +239,15 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// What is to be known of an artifact that its writer did not say.
-fn describe(mut artifact: Artifact) -> Artifact {
-    let path = artifact.target_path().to_owned();
-    let local = path.strip_prefix("file://").unwrap_or(&path);
-    if is_url(local) || !Path::new(local).is_file() {
-        return artifact;
-    }
-    let name = Path::new(local).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let spec = &mut artifact.spec;
-    spec.entry("content_type").or_insert_with(|| json!(content_type(name)));
-    if !(spec.contains_key("size") && spec.contains_key("hash"))
-        && let Ok((size, hash)) = measure(Path::new(local))
-    {
-        spec.insert("size".to_owned(), json!(size));
-        spec.entry("hash").or_insert_with(|| json!(hash));
-    }
-    artifact
-}
-
-/// Size and SHA-1 of a file.
-fn measure(path: &Path) -> std::io::Result<(u64, String)> {
-    use sha1::{Digest, Sha1};
-    let (mut file, mut digest) = (std::fs::File::open(path)?, Sha1::new());
-    let (mut buffer, mut size) = (vec![0; 1 << 20], 0);
-    loop {
-        match std::io::Read::read(&mut file, &mut buffer)? {
-            0 => break,
-            count => {
-                digest.update(&buffer[..count]);
-                size += count as u64;
-            }
+/// Removes a folder, and the folders in it, as far as nothing is in them.
+fn remove_empty(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path());
         }
     }
-    Ok((size, digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    // It says no where something is left.
+    let _ = std::fs::remove_dir(folder);
 }
 
 /// What was sent, noted line by line as `SIZE TIME URL`.

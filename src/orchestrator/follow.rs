@@ -172,7 +172,9 @@ impl Follow {
     /// Removes what was fetched for the run, and what was sent elsewhere.
     fn clear(&self) -> Result<()> {
         let run = &self.record.run;
-        if run.spec.inputs.is_empty() && run.spec.output_path.is_empty() && run.status.artifacts.is_empty() {
+        let moved = |text: &String| crate::data::is_url(text);
+        let wrote = run.status.artifacts.iter().any(|artifact| crate::data::is_url(artifact.target_path()));
+        if !(run.spec.inputs.values().any(moved) || moved(&run.spec.output_path) || wrote) {
             return Ok(());
         }
         self.inner.clear_delivered(run)?;

@@ -124,12 +124,17 @@ impl Inner {
             plan: Arc::new(plan),
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
-            artifact_path: self.artifact_folder(run).display().to_string(),
+            artifact_path: self.artifact_path(run),
             inputs: BTreeMap::new(),
             log_position: LogPosition::default(),
             resumed: false,
             detached,
         }
+    }
+
+    /// The folder into which the code of a run writes artifacts, as text.
+    pub(super) fn artifact_path(&self, run: &Run) -> String {
+        self.artifact_folder(run).display().to_string()
     }
 
     /// The folder for artifacts of a run that names none.

@@ -119,3 +119,23 @@ async fn what_is_not_there_is_said() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn files_keep_their_own_names() {
+    let (here, storage, meter) = (tempfile::tempdir().unwrap(), Storage::new(None), Meter::default());
+    let folder = here.path().join("100% #1?");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["a%20b", "ü ~ #.txt", "50%"] {
+        std::fs::write(folder.join(name), name).unwrap();
+    }
+    let place = Place::parse(folder.to_str().unwrap()).unwrap();
+    let to = here.path().join("copy of 100%");
+    storage.fetch(&place, "p", &to, &meter).await.unwrap();
+    for name in ["a%20b", "ü ~ #.txt", "50%"] {
+        assert_eq!(std::fs::read_to_string(to.join(name)).unwrap(), name);
+        let file = here.path().join(format!("again {name}"));
+        let target = Place::parse(&format!("file://{}", file.display())).unwrap();
+        storage.put(&to.join(name), &target, "p", &meter).await.unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), name);
+    }
+}

@@ -158,6 +158,7 @@ async fn list(args: ListArgs, home: &Home, terminal: &Terminal) -> Result<()> {
 fn value(record: &ArtifactRecord) -> Value {
     let mut value = json!(record.artifact);
     value["uri"] = json!(record.uri().to_string());
+    value["run"] = json!(record.run.uid);
     value["updated"] = json!(record.updated);
     value
 }

@@ -136,7 +136,7 @@ fn artifacts_are_found_again_and_fetched() {
     );
     assert_eq!(used["spec"]["inputs"]["notes"], list("--key notes")[0]["uri"]);
 
-    let uid = old["metadata"]["uid"].as_str().unwrap();
+    let uid = old["run"].as_str().unwrap();
     run(&folder, server, &format!("delete {uid} --artifacts")).ok();
     assert_eq!((server.keys("again-out/"), list("").as_array().unwrap().len()), (Vec::new(), 3));
 }
