@@ -13,6 +13,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use runtime_core::{
     Error, Result, Run, RunState,
     run::{Reason, Verdict},
@@ -26,8 +27,17 @@ use super::{
 };
 use crate::data::{Meter, Place, Scheme, describe, is_url};
 
+/// Files below this size are sent several at a time.
+const SMALL: u64 = 1024 * 1024;
+
+/// So many of them.
+const AT_ONCE: usize = 8;
+
 /// Below the folder of artifacts: what the code said belongs to a URL of its own.
 const URLS: &str = ".urls";
+
+/// Notes of what was sent begin so; then the iteration follows.
+const SENT: &str = "sent-";
 
 /// In a path of artifacts: the uid of the run.
 pub(super) const OWN: &str = "{{run.uid}}";
@@ -82,17 +92,20 @@ impl Inner {
 
     /// Sends what was not sent yet.
     async fn send(&self, run: &Run, parcels: &[Parcel], meter: &Meter) -> Result<()> {
-        let journal =
-            Journal::open(self.staged(&run.key()).join(format!("sent-{}", run.metadata.iteration)))?;
-        let project = &run.metadata.project;
-        let todo: Vec<_> = parcels.iter().filter(|parcel| !journal.has(parcel)).collect();
-        todo.iter().for_each(|parcel| meter.expect(parcel.size));
-        for parcel in todo {
-            parcel.to.check_writable()?;
-            self.storage.put(&parcel.from, &parcel.to, project, meter).await?;
-            journal.note(parcel)?;
-        }
-        Ok(())
+        let (journal, project) = (self.journal(run)?, &run.metadata.project);
+        let todo = parcels.iter().filter(|parcel| !journal.has(parcel));
+        let (small, large): (Vec<_>, Vec<_>) = todo.partition(|parcel| parcel.size < SMALL);
+        small.iter().chain(&large).for_each(|parcel| meter.expect(parcel.size));
+        let send = |parcel| self.send_one(parcel, project, &journal, meter);
+        // Of small files it is the way there and back that takes time, of large ones the parts.
+        stream::iter(small).map(Ok).try_for_each_concurrent(AT_ONCE, send).await?;
+        stream::iter(large).map(Ok).try_for_each_concurrent(1, send).await
+    }
+
+    async fn send_one(&self, parcel: &Parcel, project: &str, journal: &Journal, meter: &Meter) -> Result<()> {
+        parcel.to.check_writable()?;
+        self.storage.put(&parcel.from, &parcel.to, project, meter).await?;
+        journal.note(parcel)
     }
 
     /// Removes from this machine what was sent elsewhere, once the run that says so is recorded.
@@ -115,7 +128,7 @@ impl Inner {
     }
 
     fn journal(&self, run: &Run) -> Result<Journal> {
-        Journal::open(self.staged(&run.key()).join(format!("sent-{}", run.metadata.iteration)))
+        Journal::open(self.staged(&run.key()).join(format!("{SENT}{}", run.metadata.iteration)))
     }
 }
 
@@ -248,6 +261,12 @@ fn remove_empty(folder: &Path) {
     }
     // It says no where something is left.
     let _ = std::fs::remove_dir(folder);
+}
+
+/// The iterations of which something was sent, by the notes in this folder.
+pub(super) fn sent(folder: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix(SENT)?.parse().ok()).collect()
 }
 
 /// What was sent, noted line by line as `SIZE TIME URL`.

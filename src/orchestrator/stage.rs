@@ -113,7 +113,12 @@ impl Inner {
             // One without a record may be in another store.
             let Some(record) = self.store.get_run(&key).await? else { continue };
             if record.run.state().is_terminal() {
-                self.clear_delivered(&record.run)?;
+                for iteration in super::deliver::sent(&entry.path()) {
+                    let key = RunKey { iteration, ..key.clone() };
+                    if let Some(record) = self.store.get_run(&key).await? {
+                        self.clear_delivered(&record.run)?;
+                    }
+                }
                 self.unstage(&key)?;
             }
         }

@@ -104,6 +104,7 @@ fn environment() -> Result<PathBuf, String> {
             "pip",
             "install",
             "--quiet",
+            "--no-compile",
             "--disable-pip-version-check",
             PACKAGE,
         ]))?;
