@@ -1,7 +1,9 @@
 //! The orchestrator: it joins kinds and targets, and remembers.
 
+mod artifacts;
 mod builder;
 mod checked;
+mod deliver;
 mod follow;
 mod functions;
 mod inner;
@@ -18,6 +20,7 @@ mod rerun;
 mod reserve;
 mod retry;
 mod source;
+mod stage;
 mod submit;
 mod tend;
 mod watch;
@@ -86,6 +89,7 @@ impl Orchestrator {
             lease: lease::LENGTH,
             registry: None,
             targets: Vec::new(),
+            secrets: None,
         }
     }
 
@@ -275,7 +279,8 @@ impl Orchestrator {
         self.inner.store.list_runs(filter).await
     }
 
-    /// Forgets an ended run: its record and its log, and its artifacts where asked; its iterations with it.
+    /// Forgets an ended run: its record and its log, and its artifacts where asked: those in the home folder, and those
+    /// that were sent elsewhere, unless another run has written to the same place since; its iterations with it.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` where it has not ended.
@@ -294,6 +299,7 @@ impl Orchestrator {
             remove(&self.inner.run_folder(key))?;
             self.inner.remove_source(key);
             if artifacts {
+                self.inner.remove_delivered(&record.run).await?;
                 let folder = self.inner.default_artifacts(&record.run);
                 let own = match key.iteration {
                     0 => folder,

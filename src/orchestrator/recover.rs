@@ -113,6 +113,7 @@ impl Inner {
                 self.remove_source(&key);
             }
         }
+        self.sweep_staged().await?;
         for path in dead {
             let _ = std::fs::remove_file(path);
         }

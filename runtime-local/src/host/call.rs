@@ -1,6 +1,6 @@
 //! Rust handlers: functions registered in this program, called in it.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use runtime_core::{
     Result,
@@ -29,7 +29,7 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     }
     let handler = Handlers::linked().get(name)?;
     let (lines, mut logs) = mpsc::unbounded_channel();
-    let context = Context::new(Arc::clone(&drive.job.run), artifact_path(drive), lines);
+    let context = Context::new(&drive.job, lines);
     drive.seen(main_part(plan, Phase::Ready)).await;
     let _cancel = CancelOnDrop(context.clone());
     // Dropped with the run: an async handler ends then.
@@ -69,15 +69,6 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     seen.report = Some(report(&context, &exit));
     seen.parts = main_part(plan, Phase::Ended(exit));
     Ok(seen)
-}
-
-/// Where its artifacts go; iterations write into a folder each.
-fn artifact_path(drive: &Drive) -> String {
-    let path = &drive.job.artifact_path;
-    match drive.job.key.iteration {
-        0 => path.clone(),
-        iteration => format!("{}/{iteration}", path.trim_end_matches('/')),
-    }
 }
 
 /// Tells a blocking handler that its run is over, also where the orchestrator goes before it.
