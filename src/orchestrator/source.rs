@@ -248,7 +248,7 @@ mod fetch {
         }
 
         /// Fetches it, and says what is being done; `None` where it was asked to stop.
-        #[expect(clippy::type_complexity, reason = "the outer results are those of the store")]
+        #[allow(clippy::type_complexity, reason = "the outer results are those of the store")]
         async fn fetch(
             &mut self,
             job: &Job,
