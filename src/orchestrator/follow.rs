@@ -14,7 +14,7 @@ use runtime_core::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Inner, log::LogWriter, reduce};
+use super::{Inner, log::LogWriter, reduce, retry};
 
 /// How long an event may wait for the next one.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -64,6 +64,8 @@ pub(super) struct Follow {
     pub(super) notes: Vec<String>,
     /// The packages that it has, where they are still to be written.
     pub(super) packages: Option<Packages>,
+    /// It waited too long, and was stopped for that.
+    pub(super) overdue: Option<Cause>,
 }
 
 impl Follow {
@@ -91,7 +93,27 @@ impl Follow {
         self.inner.forget(&key);
     }
 
+    /// One attempt after the other, until the run has ended.
     async fn follow(&mut self, mut job: Job) -> Result<()> {
+        loop {
+            if self.record.run.state() == RunState::PendingRetry {
+                self.wait_for_retry().await?;
+                if self.record.run.state().is_terminal() {
+                    return Ok(());
+                }
+                job.resumed = false;
+                job.attempt = self.record.attempt;
+                job.run = Arc::new(self.record.run.clone());
+            }
+            self.attempt(job.clone()).await?;
+            if self.record.run.state().is_terminal() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One attempt, until it has ended: the run with it, or it waits for the next one.
+    async fn attempt(&mut self, mut job: Job) -> Result<()> {
         job.log_position = self.log.position.clone();
         let grace = grace(&job);
         let key = job.key.clone();
@@ -105,6 +127,7 @@ impl Follow {
         }
         let mut batch = Vec::new();
         loop {
+            let patience = self.patience();
             tokio::select! {
                 biased;
                 Some(grace) = self.aborts.recv() => {
@@ -121,9 +144,12 @@ impl Follow {
                     }
                     self.take(&mut batch).await?;
                 }
+                () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
+                    self.give_up_waiting().await?;
+                }
             }
         }
-        if self.record.run.state().is_terminal() {
+        if self.record.run.state().is_terminal() || self.record.run.state() == RunState::PendingRetry {
             return Ok(());
         }
         self.end(lost()).await
@@ -173,7 +199,10 @@ impl Follow {
 
     /// Records what is true now, and the notes; what the store does not take is left for the next change.
     async fn record_verdict(&mut self, verdict: Option<&Verdict>) -> Result<()> {
-        let started = self.started;
+        let overdue = verdict.filter(|_| self.overdue.is_some());
+        let overdue = overdue.map(|verdict| self.with_patience(verdict.clone()));
+        let verdict = overdue.as_ref().or(verdict);
+        let (started, log_end) = (self.started, self.log.length);
         let notes = std::mem::take(&mut self.notes);
         let packages = self.packages.take();
         let recorded = self
@@ -187,7 +216,11 @@ impl Follow {
                     changed = true;
                 }
                 if let Some(verdict) = verdict {
-                    changed |= reduce::reduce(run, verdict, started, now);
+                    changed |= retry::again(run, verdict, log_end, started, now)
+                        || reduce::reduce(run, verdict, started, now);
+                    if run.state().is_terminal() {
+                        retry::close(run, log_end, now);
+                    }
                 }
                 Ok(changed)
             })
@@ -201,7 +234,7 @@ impl Follow {
 
     /// Writes the lines that were taken. A log that cannot be written must not keep the run from its end: it ends
     /// early then, and the run says so.
-    async fn write_log(&mut self) {
+    pub(super) async fn write_log(&mut self) {
         let begin = Instant::now();
         while let Err(error) = self.log.flush() {
             if begin.elapsed() > LOG_PATIENCE {
@@ -233,6 +266,8 @@ impl Follow {
             let ends = next.run.state().is_terminal();
             if ends {
                 next.owner = String::new();
+            } else {
+                next.attempt = u32::try_from(next.run.status.attempts.len()).unwrap_or(u32::MAX);
             }
             match self.inner.store.update_run(&next).await {
                 Ok(revision) => {

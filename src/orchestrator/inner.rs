@@ -148,6 +148,7 @@ impl Inner {
             grace,
             notes: Vec::new(),
             packages: None,
+            overdue: None,
         };
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {

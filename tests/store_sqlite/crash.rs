@@ -10,12 +10,14 @@ use std::{
 use runtime_core::{
     RunState, Store,
     jiff::Timestamp,
-    store::{RunFilter, RunRecord},
+    serde_json::json,
+    store::{Document, DocumentFilter, RunFilter, RunRecord},
 };
 use runtimes::store::SqliteStore;
 
 use super::{another_process, ask, my_file, record};
 
+/// How often, unless `RUNTIMES_TEST_KILLS` says otherwise.
 const ROUNDS: u32 = 20;
 const WRITERS: u32 = 8;
 
@@ -24,13 +26,14 @@ async fn killed_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("store.db");
     let mut acknowledged: HashMap<String, u64> = HashMap::new();
-    for round in 0..ROUNDS {
+    let rounds = std::env::var("RUNTIMES_TEST_KILLS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    for round in 0..rounds {
         // Early, in the middle, late: another place in the stream of writes each time.
         let after = 1 + (round * 97) % 400;
         write_until_killed(&file, round, after as usize, &mut acknowledged);
         check(&file, &acknowledged).await;
     }
-    assert!(acknowledged.len() > ROUNDS as usize, "the children did write");
+    assert!(acknowledged.len() > rounds as usize, "the children did write");
 }
 
 /// Starts a writer, kills it after so many acknowledgements, and notes all that it gave.
@@ -58,12 +61,23 @@ async fn check(file: &Path, acknowledged: &HashMap<String, u64>) {
     let all = store.list_runs(&RunFilter::default()).await.unwrap();
     let stored: HashMap<&str, &RunRecord> =
         all.iter().map(|record| (record.run.metadata.uid.as_str(), record)).collect();
-    for (uid, revision) in acknowledged {
-        let record =
-            stored.get(uid.as_str()).unwrap_or_else(|| panic!("run {uid} was acknowledged and is lost"));
+    let documents = store.list_documents(&DocumentFilter::of("count")).await.unwrap();
+    let counts: HashMap<&str, u64> =
+        documents.iter().map(|document| (document.name.as_str(), document.revision)).collect();
+    for document in &documents {
+        assert_eq!(
+            document.body,
+            json!(document.revision),
+            "a document is whole: its body is that of its revision"
+        );
+    }
+    for (name, revision) in acknowledged {
+        let found =
+            stored.get(name.as_str()).map(|record| record.revision).or(counts.get(name.as_str()).copied());
+        let found = found.unwrap_or_else(|| panic!("{name} was acknowledged and is lost"));
         assert!(
-            record.revision >= *revision,
-            "revision {revision} of run {uid} was acknowledged and is lost"
+            found >= *revision,
+            "revision {revision} of {name} was acknowledged and is lost: {found} is there"
         );
     }
     for record in &all {
@@ -76,8 +90,9 @@ async fn check(file: &Path, acknowledged: &HashMap<String, u64>) {
     }
     let torn = "SELECT count(*) FROM runs WHERE state <> body ->> '$.status.state' \
                 OR (SELECT count(*) FROM run_labels WHERE key = 'me' AND value = runs.uid AND run = runs.id) <> 1 \
-                OR (SELECT count(*) FROM run_labels) <> (SELECT count(*) FROM runs)";
-    assert_eq!(ask::<i64>(file, torn).await, 0, "columns and labels are those of the record");
+                OR (SELECT count(*) FROM run_labels) <> (SELECT count(*) FROM runs) \
+                OR (revision = 3) <> EXISTS (SELECT 1 FROM documents WHERE kind = 'end' AND run = runs.uid)";
+    assert_eq!(ask::<i64>(file, torn).await, 0, "columns, labels and documents are those of the record");
     assert_eq!(ask::<String>(file, "PRAGMA integrity_check").await, "ok");
     store.close().await.unwrap();
 }
@@ -100,11 +115,17 @@ async fn write() {
                 store.create_run(&record).await.unwrap();
                 println!("stored {uid} 1");
                 record.revision = 1;
-                for state in [RunState::Running, RunState::Completed] {
-                    record.run.transition(state, Timestamp::now()).unwrap();
-                    record.revision = store.update_run(&record).await.unwrap();
-                    println!("stored {uid} {}", record.revision);
-                }
+                record.run.transition(RunState::Running, Timestamp::now()).unwrap();
+                record.revision = store.update_run(&record).await.unwrap();
+                println!("stored {uid} {}", record.revision);
+                record.run.transition(RunState::Completed, Timestamp::now()).unwrap();
+                let end =
+                    Document { parent: Some(record.run.key()), ..Document::new("end", "", &uid, json!(n)) };
+                record.revision = store.update_run_with(&record, &[end]).await.unwrap();
+                println!("stored {uid} {}", record.revision);
+                let name = format!("count-{round}-{writer}");
+                let count = Document { revision: n, ..Document::new("count", "", &name, json!(n + 1)) };
+                println!("stored {name} {}", store.put_document(&count).await.unwrap());
             }
         });
     }

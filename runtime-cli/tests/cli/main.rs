@@ -6,6 +6,7 @@ mod bad_input;
 mod fixture;
 mod function;
 mod hub;
+mod hyper;
 mod record;
 mod run;
 mod stop;

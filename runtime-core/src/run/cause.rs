@@ -52,6 +52,8 @@ pub enum Reason {
     StartFailed,
     /// A service that it needs ended before it did.
     ServiceEnded,
+    /// Its iterations failed: all of them, or more than may.
+    IterationsFailed,
     /// It ended while nobody could see how: its supervisor or the whole machine went away.
     Lost,
 }

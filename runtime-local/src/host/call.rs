@@ -29,7 +29,7 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     }
     let handler = Handlers::linked().get(name)?;
     let (lines, mut logs) = mpsc::unbounded_channel();
-    let context = Context::new(Arc::clone(&drive.job.run), drive.job.artifact_path.clone(), lines);
+    let context = Context::new(Arc::clone(&drive.job.run), artifact_path(drive), lines);
     drive.seen(main_part(plan, Phase::Ready)).await;
     let _cancel = CancelOnDrop(context.clone());
     // Dropped with the run: an async handler ends then.
@@ -69,6 +69,15 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     seen.report = Some(report(&context, &exit));
     seen.parts = main_part(plan, Phase::Ended(exit));
     Ok(seen)
+}
+
+/// Where its artifacts go; iterations write into a folder each.
+fn artifact_path(drive: &Drive) -> String {
+    let path = &drive.job.artifact_path;
+    match drive.job.key.iteration {
+        0 => path.clone(),
+        iteration => format!("{}/{iteration}", path.trim_end_matches('/')),
+    }
 }
 
 /// Tells a blocking handler that its run is over, also where the orchestrator goes before it.
