@@ -105,7 +105,11 @@ impl Orchestrator {
         let log = LogWriter::new(self.inner.log_path(&key));
         let submit::Prepared { function, record, runtime, target, job, sweep, .. } = prepared;
         let live = match sweep {
-            Some(sweep) => self.inner.iterate(record, function, (runtime, target), sweep, log, job),
+            Some(sweep) => {
+                let inner = Arc::downgrade(&self.inner);
+                let parts = iterate::Parts { inner, function, runtime, target, sweep };
+                self.inner.iterate(record, parts, log, job)
+            }
             None => self.inner.follow(record, runtime, target, log, job),
         };
         Ok(Handle::here(key.clone(), self.inner.log_path(&key), live))

@@ -207,7 +207,8 @@ impl Inner {
         match sweep {
             Some(sweep) => {
                 let function = Arc::new(function.clone());
-                self.iterate(record.clone(), function, (runtime, target), sweep, log, job);
+                let parts = iterate::Parts { inner: Arc::downgrade(self), function, runtime, target, sweep };
+                self.iterate(record.clone(), parts, log, job);
             }
             None => drop(self.follow(record.clone(), runtime, target, log, job)),
         }

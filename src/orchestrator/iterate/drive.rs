@@ -32,12 +32,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What iterations are made of.
 #[derive(Clone)]
-pub(super) struct Parts {
-    pub(super) inner: Weak<Inner>,
-    pub(super) function: Arc<Function>,
-    pub(super) runtime: Arc<dyn Runtime>,
-    pub(super) target: Arc<dyn Target>,
-    pub(super) sweep: Sweep,
+pub(in crate::orchestrator) struct Parts {
+    pub(in crate::orchestrator) inner: Weak<Inner>,
+    pub(in crate::orchestrator) function: Arc<Function>,
+    pub(in crate::orchestrator) runtime: Arc<dyn Runtime>,
+    pub(in crate::orchestrator) target: Arc<dyn Target>,
+    pub(in crate::orchestrator) sweep: Sweep,
 }
 
 /// The iterations of one run, on their way.
