@@ -30,7 +30,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 const PARALLEL: usize = 64;
 
 /// Forked handlers in flight at once: each closes what its siblings hold.
-const FORKS: usize = 6;
+const FORKS: usize = 8;
 
 fn nothing(_: &Context, (): ()) -> Result<(), String> {
     Ok(())

@@ -2,10 +2,10 @@
 
 pub mod data;
 mod orchestrator;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod store;
 
-pub use orchestrator::{Builder, Handle, Orchestrator, Request, Update};
+pub use orchestrator::{Builder, Handle, Orchestrator, Reproduction, Request, Update};
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};
 #[cfg(any(feature = "handler", feature = "local"))]

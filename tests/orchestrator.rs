@@ -11,6 +11,8 @@ mod record;
 mod several;
 #[path = "orchestrator/stores.rs"]
 mod stores;
+#[path = "orchestrator/versions.rs"]
+mod versions;
 
 use std::time::Duration;
 

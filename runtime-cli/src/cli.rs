@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 use runtimes::Result;
 
 use crate::{
-    commands::{abort, artifacts, completions, delete, env, follow, functions, get, kinds, logs, run, runs},
+    commands::{
+        abort, artifacts, completions, delete, env, follow, function, get, kinds, logs, rerun, run, runs,
+    },
     home::Home,
     output::{Format, Terminal},
 };
@@ -26,6 +28,13 @@ pub(crate) struct Cli {
     #[arg(long, global = true, env = "RUNTIMES_HOME", value_name = "DIR", default_value = ".runtimes")]
     pub(crate) home: PathBuf,
 
+    /// Where runs and functions are recorded, in place of a file in that folder
+    ///
+    /// postgres://USER@HOST/DATABASE, to share the record with other machines, or sqlite:FILE. Give a password in
+    /// PGPASSWORD, in ~/.pgpass, or as part of RUNTIMES_STORE: other users can read what is written here.
+    #[arg(long, global = true, env = "RUNTIMES_STORE", value_name = "URL", hide_env_values = true)]
+    pub(crate) store: Option<String>,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -40,7 +49,9 @@ pub(crate) enum Command {
     Abort(abort::Args),
     Delete(delete::Args),
     Artifacts(artifacts::Args),
-    Functions(functions::Args),
+    Rerun(rerun::Args),
+    Function(function::Args),
+    Functions(function::ListArgs),
     Kinds(kinds::Args),
     Env(env::Args),
     Completions(completions::Args),
@@ -59,7 +70,9 @@ impl Command {
             Self::Abort(args) => abort::execute(args, home, terminal).await,
             Self::Delete(args) => delete::execute(args, home).await,
             Self::Artifacts(args) => artifacts::execute(args, home, terminal).await,
-            Self::Functions(args) => functions::execute(args, home, terminal).await,
+            Self::Rerun(args) => rerun::execute(args, home, terminal).await,
+            Self::Function(args) => function::execute(args, home, terminal).await,
+            Self::Functions(args) => function::list(args, home, terminal).await,
             Self::Kinds(args) => kinds::execute(args, terminal),
             Self::Env(args) => env::execute(args, home, terminal),
             Self::Completions(args) => completions::execute(args),
@@ -74,6 +87,8 @@ impl Command {
             Self::Get(args) => args.output.output,
             Self::Runs(args) => args.output.output,
             Self::Artifacts(args) => args.format(),
+            Self::Rerun(args) => args.output.output,
+            Self::Function(args) => args.format(),
             Self::Functions(args) => args.format(),
             Self::Kinds(args) => args.output.output,
             Self::Env(args) => args.format(),

@@ -18,33 +18,56 @@ pub(crate) const SETTLED: &str = "settled";
 /// How long a command that only looks waits for that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The folder in which everything is kept.
-pub(crate) struct Home(PathBuf);
+/// The variable that names the store.
+const STORE: &str = "RUNTIMES_STORE";
+
+/// The folder in which everything is kept, and the store, where that is elsewhere.
+pub(crate) struct Home {
+    path: PathBuf,
+    store: Option<String>,
+}
 
 impl Home {
-    pub(crate) fn new(path: &Path) -> Result<Self> {
-        std::path::absolute(path).map(Self).map_err(|error| Error::io("find", path, error))
+    pub(crate) fn new(path: &Path, store: Option<String>) -> Result<Self> {
+        let store = store.filter(|store| !store.is_empty());
+        let is_argument = |url: &str| {
+            std::env::args_os()
+                .any(|arg| arg.to_str().is_some_and(|arg| arg.strip_prefix("--store=").unwrap_or(arg) == url))
+        };
+        if store.as_deref().is_some_and(|url| has_password(url) && is_argument(url)) {
+            return Err(Error::invalid(
+                "--store",
+                "a password on the command line can be read by every user here",
+            )
+            .help("leave it out of the URL, and give it in PGPASSWORD, in ~/.pgpass, or in RUNTIMES_STORE"));
+        }
+        let path = std::path::absolute(path).map_err(|error| Error::io("find", path, error))?;
+        Ok(Self { path, store })
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Whether anything was ever kept there. Commands that only look do not create it.
     pub(crate) fn exists(&self) -> bool {
-        self.0.is_dir()
+        self.store.is_some() || self.path.is_dir()
     }
 
     /// Opens it, and makes it where it is not there.
     pub(crate) async fn open(&self) -> Result<Orchestrator> {
-        Orchestrator::builder(&self.0).recover(false).open().await
+        let mut builder = Orchestrator::builder(&self.path).recover(false);
+        if let Some(store) = &self.store {
+            builder = builder.store_url(store);
+        }
+        builder.open().await
     }
 
     /// Opens it to look at what is there: runs whose orchestrator is gone are taken over first, so that what is
     /// shown is true.
     pub(crate) async fn open_settled(&self) -> Result<Orchestrator> {
         if !self.exists() {
-            return Err(Error::not_found(format!("there is nothing yet in {}", self.0.display()))
+            return Err(Error::not_found(format!("there is nothing yet in {}", self.path.display()))
                 .help("start something with `runtimes run FILE`, or name another folder with --home"));
         }
         let orchestrator = self.open().await?;
@@ -67,7 +90,7 @@ impl Home {
 
     /// Starts a process that takes over every run which nobody follows, and waits until it has.
     pub(crate) async fn settle(&self) -> Result<()> {
-        let log = self.0.join("follow.log");
+        let log = self.path.join("follow.log");
         let file = File::options()
             .create(true)
             .append(true)
@@ -78,11 +101,16 @@ impl Home {
             Error::new(ErrorKind::Unavailable, what).help(format!("{} may say why", log.display()))
         };
         // Its own process group: Ctrl-C here is not meant for it.
-        let mut child = tokio::process::Command::new(&program)
+        let mut command = tokio::process::Command::new(&program);
+        if let Some(store) = &self.store {
+            // Not as an argument: those can be read by others.
+            command.env(STORE, store);
+        }
+        let mut child = command
             .arg("--home")
-            .arg(&self.0)
+            .arg(&self.path)
             .arg("follow")
-            .current_dir(&self.0)
+            .current_dir(&self.path)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)
@@ -98,5 +126,28 @@ impl Home {
             }
         }
         Err(failed("the process that follows runs ended before it had found them all".to_owned()))
+    }
+}
+
+/// Whether this is the URL of a database with a password in it.
+fn has_password(arg: &str) -> bool {
+    let Some((scheme, rest)) = arg.split_once("://") else { return false };
+    let (authority, query) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
+    let in_authority = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    scheme.starts_with("postgres") && (in_authority || query.contains("password="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_password;
+
+    #[test]
+    fn passwords_are_seen_in_urls_of_databases_alone() {
+        for with in ["postgres://me:x@h/d", "postgresql://h/d?password=x", "postgres://me:x@/d?host=/s"] {
+            assert!(has_password(with), "{with}");
+        }
+        for without in ["postgres://me@h:5432/d", "https://me:x@h/d", "sqlite:a", "train.py"] {
+            assert!(!has_password(without), "{without}");
+        }
     }
 }

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli, terminal: &Terminal) -> runtimes::Result<u8> {
-    let home = home::Home::new(&cli.home)?;
+    let home = home::Home::new(&cli.home, cli.store)?;
     // Two workers are enough to follow processes, and each one more costs time at every start.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(

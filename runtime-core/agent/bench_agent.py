@@ -15,8 +15,10 @@ BOOT = "import sys;sys.path[0]=sys.argv.pop(1);import runtimes;runtimes.main()"
 # The handler of the template also measures the floor: bare forks of the very same process.
 CODE = """
 import os, time
-def f(): pass
-def floor(n: int):
+def f(n: int = 0):
+    if n:
+        return floor(n)
+def floor(n):
     start = time.perf_counter()
     for _ in range(n):
         pid = os.fork()
@@ -38,64 +40,54 @@ class Template:
         with open(code, "w", encoding="utf-8") as file:
             file.write(CODE)
         self.job = {"code": {"path": code}, "handler": "f", "base_dir": folder}
-        self.send({"load": self.job})
+        self.send(b"L" + json.dumps(self.job).encode())
         self.receive()
 
-    def send(self, frame, fds=()):
-        data = json.dumps(frame).encode()
+    def send(self, data, fds=()):
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self.sock.sendmsg([len(data).to_bytes(4, "big") + data], ancillary)
 
     def receive(self):
-        while len(self.buffer) < 4 or len(self.buffer) < 4 + int.from_bytes(self.buffer[:4], "big"):
+        while b"\n" not in self.buffer:
             self.buffer += self.sock.recv(65536)
-        end = 4 + int.from_bytes(self.buffer[:4], "big")
-        frame, self.buffer = json.loads(self.buffer[4:end]), self.buffer[end:]
-        return frame
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line
 
-    def run(self, mode, handler="f", parameters=None, file=True):
-        run = {
-            "metadata": {"uid": "u", "name": "n", "project": "default", "iteration": 0},
-            "spec": {"parameters": parameters or {}},
-        }
-        self.count += 1
-        self.report = os.path.join(self.folder, f"report{self.count}.json")
-        job = {**self.job, "handler": handler, "run": run, "report": self.report if file else None}
-        state = [self.null] * 3
-        self.send(
-            {
-                "start": {
-                    "id": "r",
-                    "run": job,
-                    "mode": mode,
-                    "env": {"MLRUN_EXEC_CONFIG": "{}"},
-                    "workdir": self.folder,
-                }
-            },
-            state,
-        )
-        while "exited" not in self.receive():
-            pass
+    def start(self, mode, name="r", state=None, parameters=None):
+        meta = {"uid": "u", "name": "n", "project": "default", "iteration": 0}
+        run = {"metadata": meta, "spec": {"parameters": parameters or {}}}
+        fields = [self.folder, "1" if parameters else "", json.dumps({"run": run}), "MLRUN_EXEC_CONFIG={}"]
+        head = {"fork": b"F", "reuse": b"R"}[mode] + bytes([len(name)]) + name.encode()
+        self.send(head + "\0".join(fields).encode(), [self.null if state is None else state, self.null, self.null])
 
-    def rate(self, mode, count, file=True):
+    def run(self, mode):
+        self.start(mode)
+        self.receive()
+
+    def rate(self, mode, count):
         start = time.perf_counter()
         for _ in range(count):
-            self.run(mode, file=file)
+            self.run(mode)
         return count / (time.perf_counter() - start)
 
     def floor(self, count):
-        self.run("reuse", "floor", {"n": count})
-        with open(self.report, encoding="utf-8") as file:
-            return json.load(file)["results"]["return"]
+        """Bare forks a second, of the template itself."""
+        path = os.path.join(self.folder, "state")
+        state = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self.start("reuse", "floor", state, {"n": count})
+        os.close(state)
+        self.receive()
+        with open(path, encoding="utf-8") as file:
+            report = [line for line in file if line.startswith("report ")][-1]
+        return json.loads(report[len("report ") :])["results"]["return"]
 
 
 def templates(folder, runs):
     template = Template(folder)
-    cases = [("forked, a report file", "fork", True), ("forked, a report line", "fork", False),
-             ("reused, a report file", "reuse", True), ("reused, a report line", "reuse", False)]  # fmt: skip
-    rounds = [[template.floor(runs)] + [template.rate(mode, runs, file) for _, mode, file in cases] for _ in range(7)]
+    cases = [("forked", "fork"), ("reused", "reuse")]
+    rounds = [[template.floor(runs)] + [template.rate(mode, runs) for _, mode in cases] for _ in range(7)]
     print(f"bare fork, exit, wait  {statistics.median(each[0] for each in rounds):8.0f}/s")
-    for i, (what, _, _) in enumerate(cases, 1):
+    for i, (what, _) in enumerate(cases, 1):
         rate, ratio = (
             statistics.median(each[i] for each in rounds),
             statistics.median(each[i] / each[0] for each in rounds),

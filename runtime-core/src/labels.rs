@@ -19,3 +19,5 @@ pub const OWNER: &str = "mlrun/owner";
 pub const BASE_DIR: &str = "runtimes/base-dir";
 /// Annotation on a run: the folder in which its processes run where the function names none.
 pub const WORK_DIR: &str = "runtimes/work-dir";
+/// Annotation on a run: the run that it does again.
+pub const RERUN_OF: &str = "runtimes/rerun-of";

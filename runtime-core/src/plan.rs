@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::Packages;
+
 /// What a target must make real for one run. Each target takes the form that it knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +44,9 @@ pub struct PythonEnvironment {
     /// A program name or path; `None`: the target's default (`python3`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interpreter: Option<String>,
+    /// What is to be installed exactly, in place of what the requirements lead to today.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exactly: Option<Packages>,
 }
 
 /// What a process is to its run.

@@ -103,6 +103,24 @@ pub trait Store: Send + Sync {
     /// When it cannot be written.
     async fn put_function(&self, function: &Function, tag: Option<&str>) -> Result<String>;
 
+    /// Lets a tag point at this version; the other tags, `latest` among them, stay. Returns whether there is such a
+    /// version.
+    ///
+    /// A store that can does it at once; this way needs several steps.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    async fn tag_function(&self, project: &str, name: &str, hash: &str, tag: &str) -> Result<bool> {
+        let version = Version::Hash(hash.to_owned());
+        let Some(wanted) = self.get_function(project, name, &version).await? else { return Ok(false) };
+        let latest = self.get_function(project, name, &Version::default()).await?;
+        self.put_function(&wanted.function, Some(tag)).await?;
+        if let Some(latest) = latest.filter(|_| tag != "latest") {
+            self.put_function(&latest.function, None).await?;
+        }
+        Ok(true)
+    }
+
     /// A version of a function; `None` where there is none.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::{
     Plan, Result, Run,
     logs::{LogLine, LogPosition},
     plan::Role,
-    run::{Report, RunKey},
+    run::{Packages, Report, RunKey},
 };
 
 /// One run that a target is asked to make real.
@@ -45,6 +45,12 @@ pub trait Target: Send + Sync {
     /// Its name, kept with each run, so that a later orchestrator asks the same target again.
     fn name(&self) -> &'static str;
 
+    /// Whether what it starts can be reached from the home and the machine alone on which it was started. Where it can
+    /// not be, a run is lost with its machine.
+    fn is_bound(&self) -> bool {
+        true
+    }
+
     /// Says what is wrong with the plan here and now (a program, an interpreter or a secret is missing), before
     /// anything is recorded or started. Returns what the user should know.
     ///
@@ -60,8 +66,8 @@ pub trait Target: Send + Sync {
     /// When it cannot even begin; then nothing is left behind.
     async fn apply(&self, job: Job) -> Result<mpsc::Receiver<Event>>;
 
-    /// Asks the run to stop, kills it after `grace`. Returns at once; the end is seen as an observation. Unknown
-    /// runs are no error.
+    /// Asks the run to stop, kills it after `grace`. Returns at once; the end is seen as an observation. Of a run that
+    /// is not followed here, what is still left is killed. Unknown runs are no error.
     ///
     /// # Errors
     /// When the request could not be made.
@@ -96,6 +102,8 @@ pub enum Event {
     Progress(String),
     /// Something that the user should know; kept on the run, once.
     Note(String),
+    /// The packages that it has; kept on the run.
+    Packages(Box<Packages>),
 }
 
 /// All that is seen of one attempt of a run at one moment.

@@ -59,9 +59,35 @@ fn hub_functions() {
         let code =
             function.code().unwrap_or_else(|error| panic!("{error}")).expect("hub functions carry code");
         assert!(code.text.contains("def "), "{}", code.name);
+        #[cfg(feature = "python")]
+        documented(&function, &code);
         count += 1;
     }
     assert!(count > 10, "{count}");
+}
+
+/// What is read from the code has the handlers that the function's own documentation has, with the same parameters.
+#[cfg(feature = "python")]
+fn documented(function: &Function, code: &runtime_core::function::SourceCode) {
+    let name = &function.metadata.name;
+    let found = runtime_core::python::Module::parse(&code.name, &code.text).unwrap().entry_points();
+    for (handler, own) in &function.spec.entry_points {
+        // MLRun lists methods by their bare names; they are called by `Class::method`.
+        let method = format!("::{handler}");
+        let ours = found
+            .get(handler)
+            .or_else(|| found.iter().find(|(at, _)| at.ends_with(&method)).map(|(_, it)| it));
+        let Some(ours) = ours else { panic!("{name}: no {handler} among {:?}", found.keys()) };
+        let names = |point: &runtime_core::function::EntryPoint| -> Vec<String> {
+            point
+                .parameters
+                .iter()
+                .map(|parameter| parameter.name.clone())
+                .filter(|name| name != "self")
+                .collect()
+        };
+        assert_eq!(names(ours), names(own), "{name}: {handler}");
+    }
 }
 
 #[test]
@@ -91,6 +117,39 @@ fn captured_functions() {
 }
 
 #[test]
+fn captured_runs() {
+    let Some(cases) = shared("mlrun/cases") else { return };
+    let mut count = 0;
+    for entry in fs::read_dir(cases).unwrap() {
+        for line in lines(&entry.unwrap().path()) {
+            let case: Value = serde_json::from_str(&line).unwrap();
+            let (name, run) = (&case["name"], &case["run"]);
+            if run.is_null() {
+                continue;
+            }
+            let read: runtime_core::Run =
+                serde_json::from_value(run.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            // What is written is what was read, but for what was not set.
+            let written = serde_json::to_value(&read).unwrap();
+            for (part, fields) in run.as_object().unwrap() {
+                for (field, value) in fields.as_object().unwrap() {
+                    let is_set = match value {
+                        Value::Null => false,
+                        Value::Object(map) => !map.is_empty(),
+                        Value::Array(items) => !items.is_empty(),
+                        Value::String(text) => !text.is_empty(),
+                        _ => true,
+                    };
+                    assert!(!is_set || written[part][field] == *value, "{name}: {part}.{field}: {written}");
+                }
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count}");
+}
+
+#[test]
 fn hashes() {
     let Some(pairs) = shared("mlrun/hashes.jsonl") else { return };
     for line in lines(&pairs) {
@@ -109,7 +168,7 @@ fn hashes() {
         let mut stored = function.clone();
         stored.metadata.tag = "other".to_owned();
         stored.metadata.updated = "now".to_owned();
-        stored.status.insert("state".to_owned(), Value::from("ready"));
+        stored.status.state = "ready".to_owned();
         assert_eq!(stored.hash(), function.hash(), "{name}");
         assert_eq!(Function::from_value(stored.to_value()).unwrap().hash(), function.hash(), "{name}");
         let by_yaml = Function::from_yaml(&function.to_yaml().unwrap(), name).unwrap();

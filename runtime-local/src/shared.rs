@@ -45,8 +45,9 @@ pub(crate) fn base_plan(function: &Function, run: &Run) -> Result<HostPlan> {
 }
 
 /// The environment for Python code with the function's packages.
-pub(crate) fn python(function: &Function) -> PythonEnvironment {
-    PythonEnvironment { requirements: function.spec.build.requirements.clone(), interpreter: None }
+pub(crate) fn python(function: &Function, run: &Run) -> PythonEnvironment {
+    let requirements = function.spec.build.requirements.clone();
+    PythonEnvironment { requirements, interpreter: None, exactly: run.spec.packages.clone() }
 }
 
 /// How long the run may execute: the run's own threshold before the function's; `-1` is for ever.

@@ -181,8 +181,11 @@ impl Fixture for Machine {
             let (handler, args, pythonpath) = (Some("fit".to_owned()), Vec::new(), Vec::new());
             let isolation = Isolation::Process;
             let work = Work::Python { code, handler, args, pythonpath, isolation };
-            let environment =
-                PythonEnvironment { requirements: Vec::new(), interpreter: interpreter.map(str::to_owned) };
+            let environment = PythonEnvironment {
+                requirements: Vec::new(),
+                interpreter: interpreter.map(str::to_owned),
+                exactly: None,
+            };
             Plan::Host(HostPlan { python: Some(environment), ..plan_of(main_process(work)) })
         };
         let carried = || Code::Source { name: "train.py".into(), text: CODE.to_owned() };

@@ -11,7 +11,7 @@ use support::{Builder, Index, steps, wheel};
 
 fn wanted(requirements: &[&str]) -> PythonEnvironment {
     let requirements = requirements.iter().map(|line| (*line).to_owned()).collect();
-    PythonEnvironment { requirements, interpreter: None }
+    PythonEnvironment { requirements, ..PythonEnvironment::default() }
 }
 
 /// How many things lie in the folder of environments.
@@ -183,4 +183,33 @@ fn a_python_without_venv_is_named() {
     assert!(output.contains("error: the virtual environment could not be created"), "{output}");
     assert!(output.contains("apt install python3-venv"), "{output}");
     assert!(Environments::new(home.path()).list().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packages_are_had_exactly_as_they_were() {
+    let home = tempfile::tempdir().unwrap();
+    let wheels = tempfile::tempdir().unwrap();
+    wheel(wheels.path(), "thing", "1.0", "value = 1");
+    let environments = Environments::new(home.path());
+    let links = format!("--find-links {}", wheels.path().display());
+    let asked = wanted(&["--no-index", &links, "thing"]);
+    let first = environments.build(&asked, |_| ()).await.unwrap();
+    let packages = environments.packages(&asked, &first).unwrap();
+    assert_eq!(packages.installed, ["thing==1.0"]);
+    let (major, minor, patch) = Interpreter::find(home.path(), None).unwrap().version;
+    assert_eq!(packages.python, format!("{major}.{minor}.{patch}"));
+
+    // As long as the environment is as it was, it is that one.
+    let again = PythonEnvironment { exactly: Some(packages.clone()), ..asked.clone() };
+    assert_eq!(environments.exactly(&again).unwrap(), asked);
+    // Where there is a newer version by now, it is the old one all the same.
+    wheel(wheels.path(), "thing", "2.0", "value = 2");
+    environments.prune(None).unwrap();
+    let newer = environments.build(&asked, |_| ()).await.unwrap();
+    assert_eq!(support::python(&newer.python, "import thing; print(thing.value)"), "2");
+    let exactly = environments.exactly(&again).unwrap();
+    assert_eq!(exactly.requirements, ["--no-index", &links, "thing==1.0"]);
+    let older = environments.build(&exactly, |_| ()).await.unwrap();
+    assert_eq!(support::python(&older.python, "import thing; print(thing.value)"), "1");
+    assert_eq!(environments.packages(&exactly, &older).unwrap(), packages);
 }

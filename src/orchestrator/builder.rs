@@ -2,15 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, atomic::AtomicBool},
+    time::Duration,
 };
 
 use runtime_core::{Error, Registry, Result, Store, Target, secret::SecretSource};
 use tokio::sync::watch as channel;
 
 use super::{
-    Guard, Orchestrator, checked::Known, inner::Inner, owner::Owner, reserve::Reserve, stage::Fetching,
+    Guard, Orchestrator,
+    checked::Known,
+    inner::Inner,
+    lease::{Lease, Place},
+    owner::Owner,
+    place,
+    reserve::Reserve,
+    stage::Fetching,
 };
 use crate::data::Storage;
 
@@ -19,13 +27,16 @@ pub struct Builder {
     pub(super) home: PathBuf,
     pub(super) recover: bool,
     pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) store_url: Option<String>,
+    pub(super) lease: Duration,
     pub(super) registry: Option<Registry>,
     pub(super) targets: Vec<Arc<dyn Target>>,
     pub(super) secrets: Option<Arc<dyn SecretSource>>,
 }
 
 impl Builder {
-    /// Whether opening takes up the runs that nobody follows any more; it does, unless told otherwise.
+    /// Whether opening takes up the runs that nobody follows any more; it does, unless told otherwise. Where several
+    /// homes share the store, it goes on doing so.
     #[must_use]
     pub fn recover(mut self, recover: bool) -> Self {
         self.recover = recover;
@@ -36,6 +47,24 @@ impl Builder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// The store of this address, in place of the one file in the home folder: `postgres://USER@HOST/DATABASE` (feature
+    /// `postgres`), `sqlite:FILE` (feature `sqlite`), `memory:`. Several orchestrators, on one machine or many, may have
+    /// the same database.
+    #[must_use]
+    pub fn store_url(mut self, url: impl Into<String>) -> Self {
+        self.store_url = Some(url.into());
+        self
+    }
+
+    /// How long others wait before they take the runs of an orchestrator that is not heard of any more; 15 seconds,
+    /// unless told otherwise. It tells of itself three times as often, through the store, where that is not the one file
+    /// of its home. The clocks of all machines must agree to a fraction of this.
+    #[must_use]
+    pub fn lease(mut self, length: Duration) -> Self {
+        self.lease = length;
         self
     }
 
@@ -69,9 +98,12 @@ impl Builder {
         std::fs::create_dir_all(&home).map_err(|error| {
             Error::io("create", &home, error).help("choose another folder with --home or RUNTIMES_HOME")
         })?;
-        let store = match self.store {
-            Some(store) => store,
-            None => default_store(&home).await?,
+        // The one file of a home is shared by those who have that home, and they see each other's locks.
+        let leased = self.store.is_some() || self.store_url.is_some();
+        let store = match (self.store, self.store_url) {
+            (Some(store), _) => store,
+            (None, Some(url)) => place::open(&url).await?,
+            (None, None) => place::default(&home).await?,
         };
         #[allow(unused_mut, reason = "without kinds of this machine there is no target to add")]
         let mut targets: BTreeMap<&'static str, Arc<dyn Target>> = BTreeMap::new();
@@ -83,8 +115,14 @@ impl Builder {
             None => linked()?,
         };
         let secrets = default_secrets(&home);
+        let place = Place::of(&home)?;
+        let owner = Owner::register(&home, &place, leased)?;
+        let lease = leased.then(|| Lease::new(Arc::clone(&store), owner.id(), place.clone(), self.lease));
         let inner = Arc::new(Inner {
-            owner: Owner::register(&home)?,
+            lease: lease.transpose()?,
+            place,
+            owner,
+            recovers: self.recover,
             reserve: Reserve::keep(&home),
             home,
             store,
@@ -101,6 +139,7 @@ impl Builder {
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
         if self.recover {
             orchestrator.recover().await?;
+            orchestrator.inner.tend();
         } else {
             orchestrator.inner.sweep().await;
         }
@@ -108,24 +147,14 @@ impl Builder {
     }
 }
 
-#[cfg(feature = "sqlite")]
-async fn default_store(home: &Path) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(crate::store::SqliteStore::open(&home.join("runtimes.db")).await?))
-}
-
-#[cfg(not(feature = "sqlite"))]
-async fn default_store(_: &Path) -> Result<Arc<dyn Store>> {
-    Ok(Arc::new(runtime_core::store::MemoryStore::default()))
-}
-
 /// The secrets of the target "this machine", where this build has it.
 #[cfg(any(feature = "handler", feature = "local"))]
-fn default_secrets(home: &Path) -> Option<Arc<dyn SecretSource>> {
+fn default_secrets(home: &std::path::Path) -> Option<Arc<dyn SecretSource>> {
     Some(Arc::new(runtime_local::host::SecretFolder::new(home.join("secrets"))))
 }
 
 #[cfg(not(any(feature = "handler", feature = "local")))]
-fn default_secrets(_: &Path) -> Option<Arc<dyn SecretSource>> {
+fn default_secrets(_: &std::path::Path) -> Option<Arc<dyn SecretSource>> {
     None
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Result, Run, RunState, Runtime, Target,
     logs::LogLine,
-    run::{Cause, Reason, Verdict},
+    run::{Cause, Packages, Reason, Verdict},
     store::RunRecord,
     target::{Event, Job},
 };
@@ -64,6 +64,8 @@ pub(super) struct Follow {
     pub(super) grace: Duration,
     /// Notes that are still to be written.
     pub(super) notes: Vec<String>,
+    /// The packages that it has, where they are still to be written.
+    pub(super) packages: Option<Packages>,
 }
 
 impl Follow {
@@ -117,8 +119,10 @@ impl Follow {
                     if count == 0 {
                         break;
                     }
-                    // What is over in a moment is written once.
-                    let _ = tokio::time::timeout(MOMENT, events.recv_many(&mut batch, BATCH)).await;
+                    // What is over in a moment is written once; after the end nothing comes.
+                    if !batch.iter().any(is_last) {
+                        let _ = tokio::time::timeout(MOMENT, events.recv_many(&mut batch, BATCH)).await;
+                    }
                     self.take(&mut batch).await?;
                 }
             }
@@ -143,13 +147,14 @@ impl Follow {
                 Event::Seen(seen) => verdict = Some(self.runtime.observe(&seen)),
                 Event::Progress(what) => progress = Some(what),
                 Event::Note(note) => self.notes.push(note),
+                Event::Packages(packages) => self.packages = Some(*packages),
             }
         }
         self.write_log().await;
         if let Some(verdict) = verdict.as_mut().filter(|verdict| verdict.state.is_terminal()) {
             self.deliver(verdict).await?;
         }
-        if verdict.is_some() || !self.notes.is_empty() {
+        if verdict.is_some() || !self.notes.is_empty() || self.packages.is_some() {
             self.record_verdict(verdict.as_ref()).await?;
         }
         let length = self.log.length;
@@ -189,11 +194,16 @@ impl Follow {
     async fn record_verdict(&mut self, verdict: Option<&Verdict>) -> Result<()> {
         let started = self.started;
         let notes = std::mem::take(&mut self.notes);
+        let packages = self.packages.take();
         let recorded = self
             .change(|run, now| {
                 let mut changed = false;
                 for note in &notes {
                     changed |= reduce::add_note(run, note);
+                }
+                if packages.is_some() && run.status.provenance.packages != packages {
+                    run.status.provenance.packages.clone_from(&packages);
+                    changed = true;
                 }
                 if let Some(verdict) = verdict {
                     changed |= reduce::reduce(run, verdict, started, now);
@@ -203,6 +213,7 @@ impl Follow {
             .await?;
         if !recorded {
             self.notes = notes;
+            self.packages = packages;
         }
         Ok(())
     }
@@ -316,14 +327,23 @@ impl Follow {
             ));
         }
         let asked = record.run.state() == RunState::Aborting && self.record.run.state() != RunState::Aborting;
+        let ended = record.run.state().is_terminal();
         self.record = record;
         self.show();
+        if ended {
+            // Others thought that this orchestrator is gone, and with it what it started: let that be true.
+            self.target.abort(&key, Duration::ZERO).await?;
+        }
         if asked {
             // Somebody in another process asks it to stop.
             self.target.abort(&key, self.grace).await?;
         }
         Ok(())
     }
+}
+
+fn is_last(event: &Event) -> bool {
+    matches!(event, Event::Seen(seen) if seen.ended)
 }
 
 /// How long processes of this job may take to end.

@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     checked::Known,
     follow::{self, Follow, Live},
+    lease::{Lease, Place},
     log::LogWriter,
     no_run,
     owner::Owner,
@@ -44,6 +45,11 @@ pub(super) struct Inner {
     pub(super) registry: Registry,
     pub(super) targets: BTreeMap<&'static str, Arc<dyn Target>>,
     pub(super) owner: Owner,
+    pub(super) place: Place,
+    /// Where others than those in this home may have the same store.
+    pub(super) lease: Option<Lease>,
+    /// It takes up the runs of orchestrators that are gone, without being asked.
+    pub(super) recovers: bool,
     pub(super) reserve: Reserve,
     pub(super) active: Mutex<HashMap<RunKey, Active>>,
     /// Counts the runs that are followed.
@@ -118,7 +124,7 @@ impl Inner {
         log: LogWriter,
         job: Job,
     ) -> channel::Receiver<Live> {
-        let run = Arc::new(record.run.clone());
+        let run = Arc::clone(&job.run);
         let started = run.status.start_time.unwrap_or_else(Timestamp::now);
         let first = Live { run, progress: None, log_length: log.length, settled: false, over: None };
         let (live, receiver) = channel::channel(first);
@@ -145,6 +151,7 @@ impl Inner {
             started,
             grace,
             notes: Vec::new(),
+            packages: None,
         };
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {

@@ -5,15 +5,21 @@ mod builder;
 mod checked;
 mod deliver;
 mod follow;
+mod functions;
 mod inner;
+mod lease;
 mod log;
 mod owner;
+mod place;
+mod provenance;
 mod recover;
 mod reduce;
 mod request;
+mod rerun;
 mod reserve;
 mod stage;
 mod submit;
+mod tend;
 mod watch;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -23,11 +29,12 @@ use futures_util::stream::BoxStream;
 use inner::Inner;
 use log::LogWriter;
 pub use request::Request;
+pub use rerun::Reproduction;
 use runtime_core::{
     Error, ErrorKind, Registry, Result, Run, Store,
     logs::LogLine,
     run::RunKey,
-    store::{FunctionRecord, RunFilter, RunRecord, Version},
+    store::{RunFilter, RunRecord},
 };
 pub use watch::{Handle, Update};
 
@@ -70,6 +77,8 @@ impl Orchestrator {
             home: home.as_ref().to_owned(),
             recover: true,
             store: None,
+            store_url: None,
+            lease: lease::LENGTH,
             registry: None,
             targets: Vec::new(),
             secrets: None,
@@ -108,14 +117,16 @@ impl Orchestrator {
         Ok(self.submit(request).await?.key())
     }
 
-    /// Checks a request and records the run, owned by nobody: whoever recovers next starts it.
+    /// Checks a request and records the run, owned by nobody: whoever recovers next in this home starts it.
     ///
     /// # Errors
     /// As [`Self::run_detached`].
     pub async fn record(&self, request: impl Into<Request>) -> Result<RunKey> {
         let request = Request { detached: true, ..request.into() };
         let mut prepared = self.inner.prepare(&request).await?;
-        prepared.record.owner = String::new();
+        let bound = self.inner.lease.is_some() && prepared.target.is_bound();
+        prepared.record.owner =
+            if bound { owner::Owner::anybody_in(&self.inner.place) } else { String::new() };
         self.inner.record(&mut prepared).await?;
         Ok(prepared.record.run.key())
     }
@@ -134,7 +145,7 @@ impl Orchestrator {
     /// # Errors
     /// When the store cannot be read.
     pub async fn orphans(&self) -> Result<Vec<RunKey>> {
-        Ok(self.inner.orphans().await?.iter().map(|record| record.run.key()).collect())
+        Ok(self.inner.orphans().await?.iter().map(|orphan| orphan.record.run.key()).collect())
     }
 
     /// Waits until nothing is followed here any more.
@@ -191,7 +202,11 @@ impl Orchestrator {
                 match tokio::time::timeout(PATIENCE, self.watch(key).await?.wait()).await {
                     Ok(ended) => return ended,
                     Err(_) if self.inner.live(key).is_some() => break,
-                    Err(_) => {}
+                    Err(_) => {
+                        if let Some(place) = self.inner.out_of_reach(key).await? {
+                            return Err(elsewhere(key, &place));
+                        }
+                    }
                 }
             }
         }
@@ -250,41 +265,6 @@ impl Orchestrator {
         }
     }
 
-    /// The functions of a project, or of all; the tagged versions, or all.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn functions(&self, project: Option<&str>, all_versions: bool) -> Result<Vec<FunctionRecord>> {
-        self.inner.store.list_functions(project, all_versions).await
-    }
-
-    /// A stored function: `[project/]name[:tag|@hash]`.
-    ///
-    /// # Errors
-    /// `NotFound`, or when the store cannot be read.
-    pub async fn function(&self, uri: &str) -> Result<FunctionRecord> {
-        let (path, version) = match (uri.split_once('@'), uri.split_once(':')) {
-            (Some((path, hash)), _) => (path, Version::Hash(hash.to_owned())),
-            (None, Some((path, tag))) => (path, Version::Tag(tag.to_owned())),
-            (None, None) => (uri, Version::default()),
-        };
-        let (project, name) = path.split_once('/').unwrap_or((submit::DEFAULT_PROJECT, path));
-        let found = self.inner.store.get_function(project, name, &version).await?;
-        found.ok_or_else(|| {
-            Error::not_found(format!("there is no function {uri:?} in the store, and no such file"))
-                .help("`runtimes functions` lists those that are stored")
-        })
-    }
-
-    /// Forgets a function with all its versions; returns how many there were.
-    ///
-    /// # Errors
-    /// `Conflict` where a run that has not ended needs it.
-    pub async fn delete_function(&self, project: &str, name: &str) -> Result<usize> {
-        self.inner.versions().remove(&(project.to_owned(), name.to_owned()));
-        self.inner.store.delete_function(project, name).await
-    }
-
     /// The kinds.
     pub fn registry(&self) -> &Registry {
         &self.inner.registry
@@ -329,7 +309,13 @@ impl Orchestrator {
             target.close().await;
         }
         // Detached runs are the next one's.
+        let left = !self.inner.active().is_empty();
         self.inner.let_go();
+        if let Some(lease) = &self.inner.lease
+            && let Err(error) = lease.leave(left).await
+        {
+            tracing::warn!(%error, "the lease could not be given up; it ends by itself");
+        }
         let closed = self.inner.store.close().await;
         self.inner.owner.leave();
         closed
@@ -338,6 +324,14 @@ impl Orchestrator {
 
 fn no_run(key: &RunKey) -> Error {
     Error::not_found(format!("there is no run {key}")).help("`runtimes runs` lists them")
+}
+
+fn elsewhere(key: &RunKey, place: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("run {key} goes on in {place}, where nobody follows it at the moment"),
+    )
+    .help("it is to be stopped: the next orchestrator that is opened there stops it")
 }
 
 fn remove(folder: &Path) -> Result<()> {

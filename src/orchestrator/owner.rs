@@ -8,6 +8,14 @@ use std::{
 
 use runtime_core::{Error, Result};
 
+use super::lease::Place;
+
+/// How the ids of those begin that hold a lease.
+const LEASED: &str = "lease";
+
+/// In the place of an owner: whoever comes first.
+const ANYBODY: &str = "anybody";
+
 /// An owner's file has its name after so long, or never.
 const NAMING: Duration = Duration::from_secs(60);
 
@@ -19,10 +27,12 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn register(home: &Path) -> Result<Self> {
+    /// With a lease, others in other homes can tell whether it lives; without one, only those in this home.
+    pub(super) fn register(home: &Path, place: &Place, leased: bool) -> Result<Self> {
         let folder = home.join("owners");
         fs::create_dir_all(&folder).map_err(|error| Error::io("create", &folder, error))?;
-        let id = uuid::Uuid::new_v4().simple().to_string();
+        let kind = if leased { LEASED } else { &place.home };
+        let id = format!("{kind}.{}", uuid::Uuid::new_v4().simple());
         // Locked under another name first: a file that is there and not locked is a dead owner's.
         let (temporary, path) = (folder.join(format!(".{id}")), folder.join(&id));
         let lock = File::create_new(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
@@ -40,14 +50,31 @@ impl Owner {
         let _ = fs::remove_file(self.folder.join(&self.id));
     }
 
-    /// Whether somebody with this id lives, here or in another process.
-    pub(super) fn is_alive(&self, id: &str) -> bool {
-        if id.is_empty() {
-            return false;
-        }
-        let Ok(file) = File::open(self.folder.join(id)) else { return false };
+    /// Whether the owner of this id holds its lock; `None` where it has no file in this home.
+    pub(super) fn is_locked(&self, id: &str) -> Option<bool> {
+        let file = File::open(self.folder.join(id)).ok()?;
         // Where it cannot be told, it is better to leave its runs alone.
-        file.try_lock_shared().is_err()
+        Some(file.try_lock_shared().is_err())
+    }
+
+    /// Whether a lease tells of the owner of this id.
+    pub(super) fn is_leased(id: &str) -> bool {
+        id.split_once('.').is_some_and(|(kind, _)| kind == LEASED)
+    }
+
+    /// Who owns a run that anybody in this home may start, and nobody elsewhere.
+    pub(super) fn anybody_in(place: &Place) -> String {
+        format!("{}.{ANYBODY}", place.home)
+    }
+
+    /// Whether that is such a one, of whichever home.
+    pub(super) fn is_anybody(id: &str) -> bool {
+        id.split_once('.').is_some_and(|(_, who)| who == ANYBODY)
+    }
+
+    /// Whether the owner of this id, which has no lease, is of this home.
+    pub(super) fn is_of(id: &str, place: &Place) -> bool {
+        id.split_once('.').is_none_or(|(home, _)| home == place.home)
     }
 
     /// The files of those who died without a word.
@@ -80,15 +107,22 @@ mod tests {
     #[test]
     fn an_owner_lives_as_long_as_its_lock() {
         let home = tempfile::tempdir().unwrap();
-        let (one, two) = (Owner::register(home.path()).unwrap(), Owner::register(home.path()).unwrap());
-        assert!(two.is_alive(one.id()) && one.is_alive(two.id()) && one.is_alive(one.id()));
+        let place = Place::of(home.path()).unwrap();
+        let register = |leased| Owner::register(home.path(), &place, leased).unwrap();
+        let (one, two) = (register(false), register(true));
+        assert_eq!(
+            [two.is_locked(one.id()), one.is_locked(two.id()), one.is_locked(one.id())],
+            [Some(true); 3]
+        );
+        assert!(Owner::is_leased(two.id()) && !Owner::is_leased(one.id()) && Owner::is_of(one.id(), &place));
         let id = one.id().to_owned();
         drop(one);
-        assert!(!two.is_alive(&id) && !two.is_alive("") && !two.is_alive("nobody"));
+        assert_eq!([two.is_locked(&id), two.is_locked("nobody")], [None; 2]);
 
         let dead = home.path().join("owners/dead");
         File::create(&dead).unwrap();
         File::create(home.path().join("owners/.begun")).unwrap();
+        assert_eq!(two.is_locked("dead"), Some(false));
         assert_eq!(two.dead(), [dead]);
     }
 }

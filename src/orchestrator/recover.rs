@@ -1,6 +1,10 @@
 //! After a crash: every run that nobody follows any more is taken up, and told the truth about.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use runtime_core::{
@@ -9,14 +13,73 @@ use runtime_core::{
     store::{RunFilter, RunRecord, Version},
 };
 
-use super::{Inner, log::LogWriter, reduce};
+use super::{
+    Inner,
+    lease::{self, Place, Standing},
+    log::LogWriter,
+    owner::Owner,
+    reduce,
+};
+
+/// A run that nobody follows.
+pub(super) struct Orphan {
+    pub(super) record: RunRecord,
+    /// What it started is out of reach, and lost: where that was, as far as it is known.
+    lost: Option<Option<Place>>,
+}
 
 impl Inner {
     /// Runs that have not ended and that no living orchestrator follows.
-    pub(super) async fn orphans(&self) -> Result<Vec<RunRecord>> {
-        let mut active = self.store.list_runs(&RunFilter::active()).await?;
-        active.retain(|record| !self.owner.is_alive(&record.owner));
-        Ok(active)
+    pub(super) async fn orphans(&self) -> Result<Vec<Orphan>> {
+        let active = self.store.list_runs(&RunFilter::active()).await?;
+        let standing = self.standing(active.iter().map(|record| record.owner.as_str())).await?;
+        let mut orphans = Vec::new();
+        for record in active {
+            let bound = self.targets.get(record.target.as_str()).is_none_or(|target| target.is_bound());
+            match standing.get(&record.owner) {
+                Some(Standing::Lost(place)) if bound => {
+                    orphans.push(Orphan { record, lost: Some(place.clone()) });
+                }
+                Some(Standing::Gone | Standing::Lost(_)) => orphans.push(Orphan { record, lost: None }),
+                Some(Standing::Left(_)) if !bound => orphans.push(Orphan { record, lost: None }),
+                Some(Standing::Left(_) | Standing::Alive) | None => {}
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// Where a run goes on that nobody follows and that cannot be reached from here.
+    pub(super) async fn out_of_reach(&self, key: &RunKey) -> Result<Option<String>> {
+        let Some(record) = self.store.get_run(key).await? else { return Ok(None) };
+        let mut standing = self.standing([record.owner.as_str()].into_iter()).await?;
+        match standing.remove(&record.owner) {
+            Some(Standing::Left(place)) if !record.run.state().is_terminal() => Ok(Some(name_of(place))),
+            _ => Ok(None),
+        }
+    }
+
+    /// How these orchestrators are.
+    async fn standing(&self, owners: impl Iterator<Item = &str> + Send) -> Result<HashMap<String, Standing>> {
+        let owners: HashSet<&str> = owners.collect();
+        let others = owners.iter().any(|id| Owner::is_leased(id) && *id != self.owner.id());
+        let leases = if others { lease::all(&*self.store).await? } else { Vec::new() };
+        let now = Timestamp::now();
+        let of = |id: &str| {
+            let locked = self.owner.is_locked(id);
+            match leases.iter().find(|lease| lease.id == id) {
+                _ if id.is_empty() => Standing::Gone,
+                _ if id == self.owner.id() => Standing::Alive,
+                Some(lease) => lease.standing(&self.place, locked, now),
+                None if locked == Some(true) && !Owner::is_leased(id) => Standing::Alive,
+                None if locked.is_some() => Standing::Gone,
+                None if Owner::is_leased(id) => Standing::Lost(None),
+                // One that holds no lease can only be judged in its own home.
+                None if Owner::is_of(id, &self.place) => Standing::Gone,
+                None if Owner::is_anybody(id) => Standing::Left(None),
+                None => Standing::Alive,
+            }
+        };
+        Ok(owners.into_iter().map(|id| (id.to_owned(), of(id))).collect())
     }
 
     /// Frees what ended runs left behind where an orchestrator died before it could; its file says that there was one.
@@ -36,6 +99,8 @@ impl Inner {
                 // One without a record may be in another store.
                 let Some(record) = self.store.get_run(&key).await? else { continue };
                 if record.run.state().is_terminal() && record.target == *name {
+                    // Somebody else may have recorded its end without being able to bring it about.
+                    target.abort(&key, Duration::ZERO).await?;
                     target.release(&key).await?;
                 }
             }
@@ -50,9 +115,13 @@ impl Inner {
     /// Takes up all orphans; returns those that are followed here from now on, each attached or ended.
     pub(super) async fn recover(self: &Arc<Self>) -> Result<Vec<RunKey>> {
         let mut followed = Vec::new();
-        for record in self.orphans().await? {
+        for Orphan { record, lost } in self.orphans().await? {
             let key = record.run.key();
-            match self.take_up(record).await {
+            let taken = match lost {
+                None => self.take_up(record).await,
+                Some(place) => self.declare_lost(record, place).await.map(|()| false),
+            };
+            match taken {
                 Ok(true) => followed.push(key),
                 Ok(false) => {}
                 Err(error) => tracing::error!(%key, %error, "a run could not be taken up"),
@@ -65,7 +134,28 @@ impl Inner {
             }
         }
         self.sweep().await;
+        self.forget_leases().await?;
         Ok(followed)
+    }
+
+    /// Ends a run whose processes were started in another home, by an orchestrator that is gone: nobody can say what
+    /// became of them.
+    async fn declare_lost(&self, mut record: RunRecord, place: Option<Place>) -> Result<()> {
+        let place = name_of(place);
+        let message = format!(
+            "its orchestrator ({place}) is gone, and what it started there cannot be reached from here"
+        );
+        let cause = Cause::new(Reason::Lost, message)
+            .help("the next orchestrator in that home stops what is left of it; start the run again where it can run");
+        let verdict = Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() };
+        let now = Timestamp::now();
+        reduce::reduce(&mut record.run, &verdict, now, now);
+        record.owner = String::new();
+        match self.store.update_run(&record).await {
+            // It lives after all, or somebody else was faster.
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Claims an orphan, if nobody else does first, and follows it. What this program cannot run is left to one that
@@ -76,6 +166,7 @@ impl Inner {
             self.registry.get(&function.kind)?;
         }
         self.target_of(&record)?;
+        self.hold_lease().await?;
         record.owner = self.owner.id().to_owned();
         match self.store.update_run(&record).await {
             Ok(revision) => record.revision = revision,
@@ -100,7 +191,7 @@ impl Inner {
         let runtime = Arc::clone(self.registry.get(&function.kind)?);
         let plan = runtime.plan(function, &record.run)?;
         let target = self.target_of(record)?;
-        let mut job = self.job(&record.run, plan, record.attempt, true);
+        let mut job = self.job(record.run.clone(), plan, record.attempt, true);
         job.resumed = true;
         let log = LogWriter::resume(self.log_path(&record.run.key()))?;
         self.follow(record.clone(), runtime, target, log, job);
@@ -136,4 +227,8 @@ impl Inner {
         record.owner = String::new();
         self.store.update_run(&record).await.map(drop)
     }
+}
+
+fn name_of(place: Option<Place>) -> String {
+    place.map_or_else(|| "another home".to_owned(), |place| place.to_string())
 }

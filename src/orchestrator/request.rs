@@ -10,6 +10,7 @@ use runtime_core::{
     Error, Function, Result,
     run::RunSpec,
     serde_json::{Map, Value},
+    store::FunctionRecord,
 };
 
 /// A run that is asked for: a function, and what this run of it is given.
@@ -38,6 +39,12 @@ pub struct Request {
     pub tag: String,
     /// Whether the run may outlive the orchestrator that started it.
     pub detached: bool,
+    /// Whether the function is one of the store: where it was not changed since, its tags stay where they are.
+    pub stored: bool,
+    /// Notes on the run beside its labels, not searched.
+    pub annotations: BTreeMap<String, String>,
+    /// What the user should know about the run from the beginning.
+    pub notes: Vec<String>,
 }
 
 impl Request {
@@ -46,21 +53,50 @@ impl Request {
         Self { function, ..Self::default() }
     }
 
-    /// A run of the function in this file: a `function.yaml`, a `.py` or a `.sh`. Relative paths are read against
-    /// the file's folder; a `.py` or `.sh` runs in the current folder, as it does by hand.
+    /// A run of a function that is stored, in the version that was found.
+    pub fn stored(record: FunctionRecord) -> Self {
+        Self { function: record.function, stored: true, ..Self::default() }
+    }
+
+    /// A run of the function in this file: a `function.yaml`, a `.py`, a `.ipynb` or a `.sh`. Relative paths are read
+    /// against the file's folder; code runs in the current folder, as it does by hand.
     ///
     /// # Errors
     /// When there is no such file, or it is no function.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        Self::from_file_as(path, None)
+    }
+
+    /// As [`Self::from_file`], with another name for the function than the file's. Of several functions in one file
+    /// of code, told apart by their annotations, it is the one of that name.
+    ///
+    /// # Errors
+    /// As [`Self::from_file`].
+    pub fn from_file_as(path: impl AsRef<Path>, name: Option<&str>) -> Result<Self> {
         let path = path.as_ref();
         let (function, program) = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("py" | "sh") => (Function::from_code(path, None)?, true),
-            _ => (Function::from_file(path)?, false),
+            Some("py" | "ipynb" | "sh") => (Function::from_code_as(path, None, name)?, true),
+            _ => {
+                let mut function = Function::from_file(path)?;
+                if let Some(name) = name {
+                    name.clone_into(&mut function.metadata.name);
+                }
+                (function, false)
+            }
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let base_dir = std::path::absolute(folder).map_err(|error| Error::io("read", folder, error))?;
         let work_dir = if program { current_dir()? } else { base_dir.clone() };
         Ok(Self { function, base_dir, work_dir, ..Self::default() })
+    }
+
+    /// The function as it would be stored: named, in its project, with the code that it names taken in. Nothing is
+    /// written, and nothing is asked of its kind.
+    ///
+    /// # Errors
+    /// Where its code cannot be read, or its common fields are wrong.
+    pub fn resolved(&self) -> Result<Function> {
+        super::submit::resolved(self).map_err(|error| self.function.locate(error))
     }
 
     /// Sets the handler.

@@ -13,14 +13,14 @@ use runtime_core::{
     logs::LogPosition, naming, store::RunRecord, target::Job,
 };
 
-use super::{Inner, Request, checked::Checked, request::current_dir};
+use super::{Inner, Request, checked::Checked, provenance, request::current_dir};
 use crate::data::{ArtifactUri, Place, Scheme};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
 
 /// Files with these endings are code, which a function carries along.
-const CODE: [&str; 2] = ["py", "sh"];
+const CODE: [&str; 3] = ["py", "ipynb", "sh"];
 
 /// The longest code that a function carries.
 const MAX_CODE: u64 = 16 * 1024 * 1024;
@@ -29,6 +29,8 @@ const MAX_CODE: u64 = 16 * 1024 * 1024;
 pub(super) struct Prepared {
     pub(super) function: Arc<Function>,
     pub(super) tag: String,
+    /// The function is in the store already, and its tags stay.
+    pub(super) stored: bool,
     pub(super) record: RunRecord,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) target: Arc<dyn Target>,
@@ -57,12 +59,15 @@ impl Inner {
         if let Some(url) = self.artifact_url(&run)? {
             url.check_writable().map_err(|error| error.at("spec.output_path"))?;
         }
+        run.status.provenance = provenance::of(&run, &function, &base_dir);
         runtime.validate(&function, &run)?;
         let plan = runtime.plan(&function, &run)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let job = self.job(&run, plan, 0, detached);
-        for note in notes.iter().chain(&target.check(&job).await?) {
-            super::reduce::add_note(&mut run, note);
+        let mut job = self.job(run, plan, 0, detached);
+        let found = target.check(&job).await?;
+        let run = Arc::make_mut(&mut job.run);
+        for note in request.notes.iter().chain(notes).chain(&found) {
+            super::reduce::add_note(run, note);
         }
         if detached && !runtime.capability().survives {
             return Err(Error::new(
@@ -71,15 +76,21 @@ impl Inner {
             )
             .help("run it without `--detach`, or from a program that stays"));
         }
-        let job = Job { run: Arc::new(run.clone()), ..job };
         let record = RunRecord {
-            run,
+            run: run.clone(),
             revision: 0,
             owner: self.owner.id().to_owned(),
             target: target.name().to_owned(),
             attempt: 0,
         };
-        Ok(Prepared { function, tag, record, runtime, target, job })
+        let stored = request.stored && request.function.metadata.hash == function.metadata.hash;
+        Ok(Prepared { function, tag, stored, record, runtime, target, job })
+    }
+
+    /// The function of a request as it is stored: named, checked, with its code and its hash.
+    pub(super) fn stored_form(&self, request: &Request) -> Result<Function> {
+        let base_dir = absolute(&request.base_dir)?;
+        Ok(Function::clone(&self.check_function(request, &base_dir)?.function))
     }
 
     fn check_function(&self, request: &Request, base_dir: &Path) -> Result<Arc<Checked>> {
@@ -89,21 +100,27 @@ impl Inner {
         }
         let runtime = Arc::clone(self.registry.get(&given.kind)?);
         let notes = given.check_fields(runtime.fields())?;
-        let mut function = given.clone();
-        name_function(&mut function, request);
-        embed_code(&mut function, base_dir)?;
-        function.validate()?;
-        function.metadata.hash = function.hash();
+        let function = resolved(request)?;
         let checked = Arc::new(Checked { function: Arc::new(function), runtime, notes });
         self.checked.put(given, &request.project, base_dir, &checked);
         Ok(checked)
     }
 
     /// Writes the function, where it is new, and the run.
-    pub(super) async fn record(&self, prepared: &mut Prepared) -> Result<()> {
-        let Prepared { function, tag, record, .. } = prepared;
-        let name = (function.metadata.project.clone(), function.metadata.name.clone());
-        let known = tag.is_empty() && self.known(&name).as_deref() == Some(function.metadata.hash.as_str());
+    pub(super) async fn record(self: &Arc<Self>, prepared: &mut Prepared) -> Result<()> {
+        if prepared.record.owner == self.owner.id() {
+            self.hold_lease().await?;
+        }
+        let Prepared { function, tag, stored, record, .. } = prepared;
+        let Metadata { project, name, hash, .. } = &function.metadata;
+        let name = (project.clone(), name.clone());
+        let known = match (*stored, tag.is_empty()) {
+            // A run of an old version does not make it the newest.
+            (true, true) => true,
+            (true, false) => self.store.tag_function(&name.0, &name.1, hash, tag).await?,
+            (false, true) => self.known(&name).as_deref() == Some(hash.as_str()),
+            (false, false) => false,
+        };
         if !known {
             let tag = Some(tag.as_str()).filter(|tag| !tag.is_empty());
             self.store.put_function(function, tag).await?;
@@ -115,16 +132,16 @@ impl Inner {
     }
 
     /// The job of a run, as a target takes it.
-    pub(super) fn job(&self, run: &Run, plan: Plan, attempt: u32, detached: bool) -> Job {
+    pub(super) fn job(&self, run: Run, plan: Plan, attempt: u32, detached: bool) -> Job {
         let folder = |label: &str| run.metadata.annotations.get(label).map(PathBuf::from).unwrap_or_default();
         Job {
             key: run.key(),
             attempt,
-            run: Arc::new(run.clone()),
             plan: Arc::new(plan),
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
-            artifact_path: self.artifact_path(run),
+            artifact_path: self.artifact_path(&run),
+            run: Arc::new(run),
             inputs: BTreeMap::new(),
             log_position: LogPosition::default(),
             resumed: false,
@@ -158,8 +175,19 @@ impl Inner {
     }
 }
 
+/// The function of a request: named, with its code and its hash.
+pub(super) fn resolved(request: &Request) -> Result<Function> {
+    let mut function = request.function.clone();
+    name_function(&mut function, request);
+    embed_code(&mut function, &absolute(&request.base_dir)?)?;
+    function.validate()?;
+    function.metadata.hash = function.hash();
+    Ok(function)
+}
+
+/// Without `.` and a last `/`: who compares it with the current folder finds them equal.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    Ok(current_dir()?.join(path))
+    Ok(current_dir()?.join(path).components().collect())
 }
 
 fn name_function(function: &mut Function, request: &Request) {
@@ -211,7 +239,7 @@ fn embed_code(function: &mut Function, base_dir: &Path) -> Result<()> {
         let at = error.utf8_error().valid_up_to();
         Error::invalid("spec.command", format!("{} is not UTF-8 text (byte {at})", path.display()))
     })?;
-    *function = std::mem::take(function).embed_code(&command, &text);
+    *function = std::mem::take(function).embed_file(&command, &text, &path)?;
     Ok(())
 }
 
@@ -231,6 +259,7 @@ fn new_run(function: &Function, request: &Request, base_dir: &Path, work_dir: &P
         request.name.clone()
     };
     metadata.labels.clone_from(&request.labels);
+    metadata.annotations.clone_from(&request.annotations);
     metadata.labels.insert("kind".to_owned(), function.kind.clone());
     if let Ok(user) = std::env::var("USER")
         && !user.is_empty()

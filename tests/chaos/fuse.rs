@@ -12,7 +12,6 @@ use runtimes::{
         target::{Event, Job},
     },
     local::HostTarget,
-    store::SqliteStore,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::{mpsc, watch};
@@ -35,10 +34,10 @@ impl Fuse {
     }
 }
 
-pub(crate) struct FusedStore(Arc<SqliteStore>, Arc<Fuse>);
+pub(crate) struct FusedStore(Arc<dyn Store>, Arc<Fuse>);
 
 impl FusedStore {
-    pub(crate) fn new(store: Arc<SqliteStore>, fuse: Arc<Fuse>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, fuse: Arc<Fuse>) -> Self {
         Self(store, fuse)
     }
 }

@@ -9,22 +9,31 @@ pub(crate) mod work;
 use std::{
     env,
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use fuse::{Fuse, FusedStore, FusedTarget};
 use runtimes::{
     Orchestrator, Update,
-    core::serde_json::{self, Value, json},
+    core::{
+        Store,
+        serde_json::{self, Value, json},
+    },
     local::HostTarget,
     store::SqliteStore,
 };
+use rustix::process::{Pid, Signal, kill_process};
 pub(crate) use scene::Scene;
 pub(crate) use work::Work;
 
 /// The variable by which a process of this test binary knows that it is to be an orchestrator.
 const ORDER: &str = "RUNTIMES_TEST_ORDER";
+
+/// The lease of an orchestrator that nobody waits for.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// What an orchestrator in another process is to do.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +46,18 @@ pub(crate) struct Order<'a> {
     pub detached: bool,
     /// It aborts the run at its first line.
     pub abort: bool,
+    /// The address of its store; empty: the file of its home.
+    pub store: &'a str,
+    /// The name of its home.
+    pub home: &'a str,
+    /// How long its lease is.
+    pub lease: Duration,
 }
 
 impl Order<'_> {
     /// It runs this to the end.
     pub(crate) fn run(work: Work) -> Self {
-        Self { work, die: "", detached: false, abort: false }
+        Self { work, die: "", detached: false, abort: false, store: "", home: "home", lease: LEASE }
     }
 }
 
@@ -57,6 +72,7 @@ impl Other {
         let text = json!({
             "scene": scene.path(), "work": order.work.name(), "die": order.die,
             "detached": order.detached, "abort": order.abort,
+            "store": order.store, "home": order.home, "lease": order.lease.as_secs_f64(),
         });
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "other", "--nocapture"])
@@ -89,6 +105,11 @@ impl Other {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// Stops it for a while, and lets it go on.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// `kill -9`, of it alone.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -115,10 +136,11 @@ async fn obey(order: &Value) {
     let work = Work::of(order["work"].as_str().unwrap());
     let fuse = Arc::new(Fuse::new(order["die"].as_str().unwrap()));
     println!("\n@begin");
-    let home = scene.home();
-    let store = Arc::new(SqliteStore::open(home.join("runtimes.db")).await.unwrap());
+    let home = scene.path().join(order["home"].as_str().unwrap());
+    let store = open_store(order["store"].as_str().unwrap(), &home).await;
     let orchestrator = Orchestrator::builder(&home)
         .store(Arc::new(FusedStore::new(store, Arc::clone(&fuse))))
+        .lease(Duration::from_secs_f64(order["lease"].as_f64().unwrap()))
         .target(Arc::new(FusedTarget::new(HostTarget::new(&home), Arc::clone(&fuse))))
         .open()
         .await
@@ -145,4 +167,15 @@ async fn obey(order: &Value) {
     fuse.burn("before close");
     orchestrator.close().await.unwrap();
     println!("@closed");
+}
+
+async fn open_store(address: &str, home: &Path) -> Arc<dyn Store> {
+    match address.strip_prefix("sqlite:") {
+        Some(file) => Arc::new(SqliteStore::open(file).await.unwrap()),
+        None if address.is_empty() => Arc::new(SqliteStore::open(home.join("runtimes.db")).await.unwrap()),
+        #[cfg(feature = "postgres")]
+        None => Arc::new(runtimes::store::PostgresStore::connect(address).await.unwrap()),
+        #[cfg(not(feature = "postgres"))]
+        None => panic!("{address} needs the feature `postgres`"),
+    }
 }

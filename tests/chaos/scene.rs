@@ -79,7 +79,15 @@ impl Scene {
 
     /// Opens the home as the next orchestrator does, waits until every run has ended, and closes it.
     pub(crate) async fn settle(&self, what: &str) -> Vec<(Run, Vec<LogLine>)> {
-        let orchestrator = Orchestrator::open(self.home()).await.unwrap();
+        self.settle_with(Orchestrator::open(self.home()).await.unwrap(), what).await
+    }
+
+    /// The same with an orchestrator that is open.
+    pub(crate) async fn settle_with(
+        &self,
+        orchestrator: Orchestrator,
+        what: &str,
+    ) -> Vec<(Run, Vec<LogLine>)> {
         let mut ended = Vec::new();
         for record in orchestrator.list(&RunFilter::default()).await.unwrap() {
             let key = record.run.key();
@@ -146,12 +154,17 @@ impl Scene {
 
     /// Nothing is left but records and logs: no process, no attempt, no state file, no owner.
     pub(crate) fn is_clean(&self, what: &str) {
+        self.is_clean_in(what, &self.home());
+    }
+
+    /// The same of another home in this scene.
+    pub(crate) fn is_clean_in(&self, what: &str, home: &Path) {
         for (pid, command) in self.processes() {
             assert!(gone(pid, Duration::from_secs(10)), "{what}: {command:?} still runs");
         }
         let mut left = BTreeSet::new();
-        for entry in walk(&self.home()) {
-            let relative = entry.strip_prefix(self.home()).unwrap().display().to_string();
+        for entry in walk(home) {
+            let relative = entry.strip_prefix(home).unwrap().display().to_string();
             let kept = match relative.split('/').collect::<Vec<_>>()[..] {
                 ["runs", _, "log"] => true,
                 ["active"] => true,

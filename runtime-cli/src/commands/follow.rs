@@ -19,9 +19,11 @@ pub(crate) async fn execute(_: Args, home: &Home) -> Result<u8> {
     orchestrator.recover().await?;
     // Who waits for this reads one line and goes.
     stdio::stdout(format!("{SETTLED}\n").as_bytes())?;
-    tokio::select! {
-        () = orchestrator.idle() => Ok(0),
+    let code = tokio::select! {
+        () = orchestrator.idle() => 0,
         // Whoever looks next starts another one, which finds the runs again.
-        () = signals.terminated() => Ok(143),
-    }
+        () = signals.terminated() => 143,
+    };
+    orchestrator.close().await?;
+    Ok(code)
 }

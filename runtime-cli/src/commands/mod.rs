@@ -6,10 +6,11 @@ pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod env;
 pub(crate) mod follow;
-pub(crate) mod functions;
+pub(crate) mod function;
 pub(crate) mod get;
 pub(crate) mod kinds;
 pub(crate) mod logs;
+pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod runs;
 

@@ -36,7 +36,7 @@ impl Folder {
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runtimes"));
         command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
-        for name in ["RUNTIMES_HOME", "NO_COLOR", "CLICOLOR_FORCE", "PYTHONPATH"] {
+        for name in ["RUNTIMES_HOME", "RUNTIMES_STORE", "NO_COLOR", "CLICOLOR_FORCE", "PYTHONPATH"] {
             command.env_remove(name);
         }
         command

@@ -5,6 +5,7 @@
 mod bad_input;
 mod data;
 mod fixture;
+mod function;
 mod record;
 mod run;
 mod s3;

@@ -157,11 +157,11 @@ fn stored_functions_run_again() {
     let list = folder.run("functions -o json").ok().json();
     assert_eq!(list.as_array().unwrap().len(), 1);
     assert_eq!(list[0]["metadata"]["name"], "square");
-    // What `functions get` prints is a function again.
-    folder.write("again.yaml", &folder.run("functions get square:v1").ok().stdout);
+    // What `function export` prints is a function again.
+    folder.write("again.yaml", &folder.run("function export square:v1").ok().stdout);
     let done = folder.run("run again.yaml --handler square -p n=6 --returns squared -o json");
     assert_eq!(done.ok().json()["status"]["results"]["squared"], 36);
-    folder.run("functions delete square").ok();
+    folder.run("function delete square").ok();
     assert_eq!(folder.run("functions -o json").ok().json(), json!([]));
 }
 

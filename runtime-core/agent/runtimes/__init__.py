@@ -14,13 +14,18 @@ RUN_JSON holds `run` (metadata, spec, status), `code` ({"path"} or {"module"}, a
 labels, annotations, error, notes) is written to `report` by rename, when there is something to say: no report and exit
 code 0 mean "completed". Every handler writes one. The process exits with 1 after an exception, otherwise as it asks.
 
-A frame is its length in 4 bytes, big-endian, and that much JSON. To the template:
-    {"load": {code, handler, pythonpath, args, base_dir}}           first, once
-    {"start": {id, run, mode, env, workdir}}                        with 3 descriptors: state, stdout, stderr
-and from it:
-    {"ready": {pid}}  {"failed": ERROR}  {"started": {id, pid}}  {"exited": {id, code, signal}}
-The same is written to `state` as lines: "pid N" by the run itself, first; "exit CODE" or "signal N" by the template.
-A run that started processes says so: "spawned 1". Where a run's `report` is null, its report is a line there too, "report JSON": making a file costs more than a small run.
+A frame to the template is its length in 4 bytes, big-endian, then a letter and what belongs to it; N is the length of
+ID in one byte, RUN_JSON lacks what the template knows (the code and how it is called):
+    L JSON                                  load this code: {code, handler, pythonpath, args, base_dir}; first, once
+    F N ID WORKDIR|GIVEN|RUN_JSON|NAME=VALUE...   fork a run with variables of its own; a zero byte for each `|`. With
+                                            3 descriptors: state, stdout, stderr. GIVEN is empty where the handler is
+                                            given neither parameters nor inputs
+    R ...                                   the same, made by the worker itself, one after the other
+    C N ID                                  take a run back that has not begun
+and it answers in lines: "ready", "failed ERROR_JSON", "ID exit CODE", "ID signal N", "ID cancelled".
+To `state` are written, as lines: "pid N" by the run itself, first; "exit CODE" or "signal N" by the template. A run
+that starts processes says so: "spawned 1". Where a run's `report` is null, its report is a line there too,
+"report JSON": making a file costs more than a small run.
 At the end of the input the template starts nothing more, waits for its children and exits with 0.
 
 Start-up is measured against `python3 FILE`, so this file holds what a whole program needs and no more; the rest is

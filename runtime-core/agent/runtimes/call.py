@@ -38,15 +38,15 @@ class Call:
 
     def __call__(self, job):
         """Calls it for this run, and returns what it returns."""
-        spec = job["run"].get("spec") or {}
-        given, inputs = spec.get("parameters") or {}, spec.get("inputs") or {}
         bridge = None
         if "mlrun" in sys.modules:
             from .with_mlrun import mlrun_context
 
             bridge = mlrun_context(job)
-        if not (given or inputs or self.params or self.owner):
+        if not (self.params or self.owner or getattr(job, "given", True)):
             return _finished(self.target())
+        spec = job["run"].get("spec") or {}
+        given, inputs = spec.get("parameters") or {}, spec.get("inputs") or {}
         if self.owner and isinstance(given.get("_init_args"), dict):  # how MLRun's users pass them
             given = {**given, **given["_init_args"]}
             del given["_init_args"]

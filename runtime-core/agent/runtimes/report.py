@@ -203,8 +203,9 @@ def _write_all(fd, data):
 
 
 def begin(job, record=None):
-    """Makes this job the run of this process; returns its report."""
-    state.job, state.current, state.report = job, None, Report(job.get("report"), record)
+    """Makes this job the run of this process; returns its report, which goes into the record where there is one."""
+    state.job, state.current = job, None
+    state.report = Report(job.get("report")) if record is None else Report(None, record)
     return state.report
 
 

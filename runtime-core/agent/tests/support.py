@@ -115,9 +115,7 @@ class Template:
         self.process.wait()
 
     def send(self, *frames, fds=(), split=False):
-        data = b"".join(
-            len(text).to_bytes(4, "big") + text for text in (json.dumps(frame).encode() for frame in frames)
-        )
+        data = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
         first = data[:3] if split else data
         self.sock.sendmsg([first], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
         if split:
@@ -125,27 +123,35 @@ class Template:
                 self.sock.send(bytes([byte]))
 
     def receive(self, timeout=60):
-        while True:
-            if len(self.buffer) >= 4 and len(self.buffer) >= 4 + int.from_bytes(self.buffer[:4], "big"):
-                end = 4 + int.from_bytes(self.buffer[:4], "big")
-                frame, self.buffer = json.loads(self.buffer[4:end]), self.buffer[end:]
-                return frame
+        """The next line; `None` at the end."""
+        while b"\n" not in self.buffer:
             if not select.select([self.sock], [], [], timeout)[0]:
-                raise TimeoutError("no frame")
+                raise TimeoutError("no line")
             data = self.sock.recv(65536)
             if not data:
                 return None
             self.buffer += data
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line.decode()
 
     def load(self, code, handler="f", **more):
+        """Loads the code; returns the error, or `None`."""
         job = self.case.job(code, handler, **more)
-        self.send({"load": {key: job[key] for key in ("code", "handler", "pythonpath", "args", "base_dir")}})
-        return self.receive()
+        keys = ("code", "handler", "pythonpath", "args", "base_dir")
+        self.send(b"L" + json.dumps({key: job[key] for key in keys}).encode())
+        answer = self.receive()
+        return None if answer == "ready" else json.loads(answer[len("failed ") :])
 
-    def frame(self, name, spec=None, mode="fork", **more):
-        job = {**self.case.job(None), "report": self.case.path(f"{name}.json"), "artifact_path": self.case.path(name)}
-        job["run"] = {**job["run"], "spec": spec or {}}
-        return {"start": {"id": name, "run": job, "mode": mode, "env": {"WHO": name}, "workdir": self.case.dir, **more}}
+    def frame(self, name, spec=None, mode="fork", env=None, workdir=None):
+        run = {**self.case.job(None)["run"], "spec": spec or {}}
+        told = {"run": run, "artifact_path": self.case.path(name), "report": None, "meta_tmpfile": (env or {}).get("MLRUN_META_TMPFILE")}
+        given = "1" if spec and (spec.get("parameters") or spec.get("inputs")) else ""
+        env = {"WHO": name, "RUNTIMES_RUN_FILE": self.case.path(name + ".run.json"), **(env or {})}
+        fields = [workdir or self.case.dir, given, json.dumps(told), *(f"{key}={value}" for key, value in env.items())]
+        return {"fork": b"F", "reuse": b"R"}[mode] + named(name) + "\0".join(fields).encode()
+
+    def cancel(self, name):
+        self.send(b"C" + named(name))
 
     def fds(self, name):
         """Descriptors for a run: a pipe for its state, files for what it prints."""
@@ -159,18 +165,33 @@ class Template:
         for fd in fds:
             os.close(fd)
 
-    def until_exited(self, *names):
-        """The "exited" frames of these runs; the "started" ones are kept in self.pids."""
-        self.pids, ended = {}, {}
+    def pid(self, name):
+        """The process id that a run writes first."""
+        line = b""
+        while not line.endswith(b"\n"):
+            line += os.read(self.states[name], 1)
+        return int(line.split()[1])
+
+    def until_over(self, *names):
+        """How these runs ended, as the template says it."""
+        ended = {}
         while set(names) - set(ended):
-            frame = self.receive()
-            if "started" in frame:
-                self.pids[frame["started"]["id"]] = frame["started"]["pid"]
-            else:
-                ended[frame["exited"]["id"]] = (frame["exited"]["code"], frame["exited"]["signal"])
+            name, how = self.receive().split(" ", 1)
+            ended[name] = how
         return ended
 
     def state(self, name):
-        """All that was written to a run's state, to its end."""
+        """All that was written to a run's state but its reports, to its end; these are kept in self.said."""
         with os.fdopen(self.states.pop(name), "rb") as file:
-            return file.read().decode().splitlines()
+            lines = file.read().decode().splitlines()
+        self.said = [json.loads(line[len("report ") :]) for line in lines if line.startswith("report ")]
+        return [line for line in lines if not line.startswith("report ")]
+
+    def report(self, name):
+        """The last report of a run that is over; `None` where it said nothing."""
+        self.state(name)
+        return self.said[-1] if self.said else None
+
+
+def named(name):
+    return bytes([len(name)]) + name.encode()

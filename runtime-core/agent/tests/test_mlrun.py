@@ -80,16 +80,13 @@ class Mlrun(Case):
         code = textwrap.dedent(self.HANDLER).replace('get_param("p1", 1) * 2', 'get_param("p1", 1) and 6')
         spec = self.spec()
         template = Template(self)
-        self.assertIn("ready", template.load(code))
+        self.assertIsNone(template.load(code))
         for name, mode in (("a", "fork"), ("b", "reuse"), ("c", "reuse")):
-            frame = template.frame(name, spec, mode)
-            frame["start"]["env"].update(self.env(frame["start"]["run"]))
-            fds = template.fds(name)
-            template.send(frame, fds=fds)
-            for fd in fds:
-                os.close(fd)
-            self.assertEqual(template.until_exited(name), {name: (0, None)}, self.read(self.path(name + ".err")))
-            self.check(self.report(f"{name}.json"))
+            path = self.path(name)
+            job = {**self.job(None, spec=spec), "meta_tmpfile": path + ".meta.json", "artifact_path": path}
+            template.start(name, spec, mode, env=self.env(job))
+            self.assertEqual(template.until_over(name), {name: "exit 0"}, self.read(self.path(name + ".err")))
+            self.check(template.report(name))
 
     def test_a_failing_program(self):
         job = self.job(

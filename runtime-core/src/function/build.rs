@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, fields};
+use super::fields::{Fields, fields, put_extra};
 use crate::Result;
 
 fields! {
@@ -64,10 +64,10 @@ impl Build {
         Ok(build)
     }
 
-    pub(super) fn write(&self) -> Map<String, Value> {
+    pub(super) fn write(&self, but: Option<&Self>) -> Map<String, Value> {
         let mut map = Map::new();
-        self.put(&mut map);
-        map.extend(self.extra.clone());
+        self.put(&mut map, but);
+        put_extra(&mut map, &self.extra, but.map(|but| &but.extra));
         map
     }
 }

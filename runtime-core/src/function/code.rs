@@ -1,8 +1,10 @@
 //! The code that a function carries.
 
+use std::path::Path;
+
 use base64::{Engine, engine::GeneralPurpose, engine::general_purpose};
 
-use super::Function;
+use super::{Function, regions};
 use crate::{Error, Result};
 
 /// Code that a function carries.
@@ -52,12 +54,42 @@ impl Function {
         let name = match (build.origin_filename.as_str(), self.metadata.name.as_str()) {
             ("", "") => "function.py".to_owned(),
             ("", name) => format!("{name}.py"),
-            (file, _) => file.to_owned(),
+            // The code of a notebook is Python.
+            (file, _) => match file.strip_suffix(".ipynb") {
+                Some(stem) => format!("{stem}.py"),
+                None => file.to_owned(),
+            },
         };
         Ok(Some(SourceCode { name, text }))
     }
 
-    /// Carries this code, from a file of this name.
+    /// Carries the code in a file: of a notebook (`.ipynb`) its code cells as Python, without magics; of a Python file
+    /// and a notebook only what its annotations let (`# mlrun: start-code`, `end-code`, `ignore`; with a function's
+    /// name behind it, for that function alone). `name` is kept as where the code came from; `path` is where the text
+    /// was read.
+    ///
+    /// # Errors
+    /// `Invalid`, with file and line, or the notebook's cell, where annotations do not fit, a notebook is broken, or
+    /// its code works in notebooks only.
+    pub fn embed_file(self, name: &str, text: &str, path: &Path) -> Result<Self> {
+        let extension =
+            Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        match extension {
+            "py" => match regions::of_file(text, &self.metadata.name, &path.display().to_string())? {
+                Some(code) => Ok(self.embed_code(name, &code)),
+                None => Ok(self.embed_code(name, text)),
+            },
+            #[cfg(feature = "python")]
+            "ipynb" => super::notebook::embed(self, name, text, path),
+            #[cfg(not(feature = "python"))]
+            "ipynb" => Err(Error::new(crate::ErrorKind::Unsupported, "this build does not read notebooks")
+                .at(path.display().to_string())
+                .help("export the notebook as a .py file, or build with the feature `python`")),
+            _ => Ok(self.embed_code(name, text)),
+        }
+    }
+
+    /// Carries this code as it is, from a file of this name.
     #[must_use]
     pub fn embed_code(mut self, name: &str, text: &str) -> Self {
         self.spec.build.function_source_code = BASE64.encode(text);

@@ -161,6 +161,19 @@ pub(crate) fn put<T: Field>(to: &mut Map<String, Value>, key: &str, field: &T) {
     }
 }
 
+/// Writes fields that have no type here, without those that are the same in `but`.
+pub(crate) fn put_extra(
+    to: &mut Map<String, Value>,
+    extra: &Map<String, Value>,
+    but: Option<&Map<String, Value>>,
+) {
+    for (key, value) in extra {
+        if but.and_then(|but| but.get(key)) != Some(value) {
+            to.insert(key.clone(), value.clone());
+        }
+    }
+}
+
 /// A field's value. Fields are texts, numbers, lists and mappings with text keys: writing them cannot fail.
 pub(crate) fn value_of<T: Field>(field: &T) -> Value {
     serde_json::to_value(field).unwrap_or_default()
@@ -191,8 +204,11 @@ macro_rules! fields {
                 Ok(Self { $($field: from.take($wire)?,)* ..Self::default() })
             }
 
-            fn put(&self, to: &mut serde_json::Map<String, serde_json::Value>) {
-                $($crate::function::fields::put(to, $wire, &self.$field);)*
+            /// Writes its fields, without those that are the same in `but`.
+            fn put(&self, to: &mut serde_json::Map<String, serde_json::Value>, but: Option<&Self>) {
+                $(if but.is_none_or(|but| but.$field != self.$field) {
+                    $crate::function::fields::put(to, $wire, &self.$field);
+                })*
             }
         }
     };

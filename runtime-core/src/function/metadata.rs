@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, fields};
+use super::fields::{Fields, fields, put_extra};
 use crate::Result;
 
 fields! {
@@ -46,10 +46,36 @@ impl Metadata {
         Ok(metadata)
     }
 
-    pub(super) fn write(&self) -> Map<String, Value> {
+    /// Whether all that counts in the hash is the same: not the tag, the hash itself, and the times.
+    pub(super) fn same_version(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            project,
+            tag: _,
+            hash: _,
+            updated: _,
+            created: _,
+            namespace,
+            labels,
+            annotations,
+            categories,
+            credentials,
+            extra,
+        } = self;
+        *name == other.name
+            && *project == other.project
+            && *namespace == other.namespace
+            && *labels == other.labels
+            && *annotations == other.annotations
+            && *categories == other.categories
+            && *credentials == other.credentials
+            && *extra == other.extra
+    }
+
+    pub(super) fn write(&self, but: Option<&Self>) -> Map<String, Value> {
         let mut map = Map::new();
-        self.put(&mut map);
-        map.extend(self.extra.clone());
+        self.put(&mut map, but);
+        put_extra(&mut map, &self.extra, but.map(|but| &but.extra));
         map
     }
 }

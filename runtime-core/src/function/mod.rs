@@ -3,15 +3,21 @@
 mod build;
 mod builder;
 mod code;
+mod diff;
 mod entry_point;
 pub(crate) mod fields;
 mod hash;
 mod lossless;
 mod metadata;
+#[cfg(feature = "python")]
+mod notebook;
 mod origin;
 mod pods;
 mod read;
+mod reference;
+mod regions;
 mod spec;
+mod status;
 mod unknown;
 mod validate;
 
@@ -21,14 +27,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::{Error, Result, yaml};
-use fields::{Fields, put};
+use fields::{Fields, put, put_extra};
 
 pub use build::Build;
 pub use code::SourceCode;
+pub use diff::{Change, Difference};
 pub use entry_point::{EntryPoint, Parameter};
 pub use metadata::Metadata;
 pub use origin::Origin;
+pub use reference::{Reference, check_tag};
 pub use spec::Spec;
+pub use status::Status;
 pub use unknown::UnknownField;
 
 /// A function: code, image, packages, resources, volumes, environment; versioned by a hash.
@@ -64,8 +73,8 @@ pub struct Function {
     pub metadata: Metadata,
     /// What it is.
     pub spec: Spec,
-    /// What became of it (image builds, deployments).
-    pub status: Map<String, Value>,
+    /// What became of it: image builds, deployments.
+    pub status: Status,
     /// Whether its code should say more.
     pub verbose: bool,
     /// Fields that are not known here, kept.
@@ -138,11 +147,9 @@ impl Function {
 
     /// Whether all that counts in the hash is the same.
     fn same_version(&self, other: &Self) -> bool {
-        let Metadata { tag, hash, updated, created, .. } = other.metadata.clone();
-        let metadata = Metadata { tag, hash, updated, created, ..self.metadata.clone() };
         self.kind == other.kind
             && self.verbose == other.verbose
-            && metadata == other.metadata
+            && self.metadata.same_version(&other.metadata)
             && self.spec == other.spec
             && self.extra == other.extra
     }
@@ -156,21 +163,20 @@ impl Function {
             && self.extra == other.extra
     }
 
-    /// The typed fields as a document, without those parts that are the same in `but`.
+    /// The typed fields as a document, without those that are the same in `but`.
     fn write(&self, but: Option<&Self>) -> Map<String, Value> {
         let mut map = Map::new();
         put(&mut map, "kind", &self.kind);
-        let mut part = |key: &str, same: bool, write: &dyn Fn() -> Map<String, Value>| {
-            let written = if same { Map::new() } else { write() };
+        let mut part = |key: &str, written: Map<String, Value>| {
             if !written.is_empty() {
                 map.insert(key.to_owned(), Value::Object(written));
             }
         };
-        part("metadata", but.is_some_and(|but| but.metadata == self.metadata), &|| self.metadata.write());
-        part("spec", but.is_some_and(|but| but.spec == self.spec), &|| self.spec.write());
-        part("status", but.is_some_and(|but| but.status == self.status), &|| self.status.clone());
+        part("metadata", self.metadata.write(but.map(|but| &but.metadata)));
+        part("spec", self.spec.write(but.map(|but| &but.spec)));
+        part("status", self.status.write(but.map(|but| &but.status)));
         put(&mut map, "verbose", &self.verbose);
-        map.extend(self.extra.clone());
+        put_extra(&mut map, &self.extra, but.map(|but| &but.extra));
         map
     }
 
@@ -180,7 +186,7 @@ impl Function {
         let kind = from.take("kind")?;
         let metadata = Metadata::read(from.inner("metadata")?)?;
         let spec = Spec::read(from.inner("spec")?)?;
-        let status = from.take("status")?;
+        let status = Status::read(from.inner("status")?)?;
         let verbose = from.take("verbose")?;
         Ok(Self { kind, metadata, spec, status, verbose, extra: from.rest(), origin: Origin::default() })
     }

@@ -15,6 +15,9 @@ const EXAMPLE: &str = "a function looks like this:\n\
     metadata:\n  name: hello\n\
     spec:\n  command: hello.py";
 
+/// The endings of files with code.
+const CODE: [&str; 3] = ["py", "ipynb", "sh"];
+
 impl Function {
     /// Reads a function from YAML; `origin` is what errors call the text (a file name).
     ///
@@ -65,32 +68,51 @@ impl Function {
         match extension(path).as_str() {
             "yaml" | "yml" => Self::from_yaml(&read_text(path)?, &origin),
             "json" => Self::from_json(&read_text(path)?, &origin),
-            "py" | "sh" => Err(Error::invalid(origin, "is code, not a function")
+            extension if CODE.contains(&extension) => Err(Error::invalid(origin, "is code, not a function")
                 .help("a function is made of it by `Function::from_code`, or write a function.yaml")),
             _ => Err(Error::invalid(origin, "is not a function file")
                 .help("its name ends in .yaml, .yml or .json")),
         }
     }
 
-    /// Makes a function of a code file, `.py` or `.sh`: named after the file, the code carried in it. Without a kind
-    /// it is `local`.
+    /// Makes a function of a code file, `.py`, `.ipynb` or `.sh`: named after the file, the code carried in it (see
+    /// [`Self::embed_file`]). Without a kind it is `local`.
     ///
     /// # Errors
-    /// Where the file cannot be read, is no text, or has a name of which none can be made.
+    /// Where the file cannot be read, is no text, or has a name of which none can be made; as [`Self::embed_file`].
     pub fn from_code(path: impl AsRef<Path>, kind: Option<&str>) -> Result<Self> {
+        Self::from_code_as(path, kind, None)
+    }
+
+    /// As [`Self::from_code`], with another name than the file's. Of several functions in one file, told apart by
+    /// their annotations, it is the one of that name.
+    ///
+    /// # Errors
+    /// As [`Self::from_code`]; `Invalid` where the name is none.
+    pub fn from_code_as(path: impl AsRef<Path>, kind: Option<&str>, name: Option<&str>) -> Result<Self> {
         let path = path.as_ref();
         let origin = path.display().to_string();
-        if !matches!(extension(path).as_str(), "py" | "sh") {
-            return Err(Error::invalid(origin, "is not a code file").help("its name ends in .py or .sh"));
+        if !CODE.contains(&extension(path).as_str()) {
+            return Err(
+                Error::invalid(origin, "is not a code file").help("its name ends in .py, .ipynb or .sh")
+            );
         }
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = naming::normalize(&path.file_stem().unwrap_or_default().to_string_lossy());
+        let name = match name {
+            Some(name) => naming::check("name", name).map(|()| name.to_owned())?,
+            None => naming::normalize(&path.file_stem().unwrap_or_default().to_string_lossy()),
+        };
         if name.is_empty() {
             return Err(Error::invalid(origin, "no name can be made of this file name")
                 .help("use lower-case letters, digits and `-`"));
         }
         let text = read_text(path)?;
-        Ok(Self::new(kind.unwrap_or("local"), name).embed_code(&file, &text))
+        // The kind that was asked for stands over what the file says.
+        let mut function = Self::new("local", name).embed_file(&file, &text, path)?;
+        if let Some(kind) = kind {
+            function.kind = kind.to_owned();
+        }
+        Ok(function)
     }
 
     /// A document of somebody: it must be a function.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Build, EntryPoint,
-    fields::{Fields, fields},
+    fields::{Fields, fields, put_extra},
 };
 use crate::{Result, pod::PodSpec};
 
@@ -57,15 +57,15 @@ impl Spec {
         Ok(spec)
     }
 
-    pub(super) fn write(&self) -> Map<String, Value> {
+    pub(super) fn write(&self, but: Option<&Self>) -> Map<String, Value> {
         let mut map = Map::new();
-        self.put(&mut map);
-        let build = self.build.write();
+        self.put(&mut map, but);
+        let build = self.build.write(but.map(|but| &but.build));
         if !build.is_empty() {
             map.insert("build".to_owned(), Value::Object(build));
         }
-        self.pod.write(&mut map);
-        map.extend(self.extra.clone());
+        self.pod.write(&mut map, but.map(|but| &but.pod));
+        put_extra(&mut map, &self.extra, but.map(|but| &but.extra));
         map
     }
 }

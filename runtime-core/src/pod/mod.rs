@@ -76,8 +76,8 @@ impl PodSpec {
         Self::take(from)
     }
 
-    pub(crate) fn write(&self, to: &mut Map<String, Value>) {
-        self.put(to);
+    pub(crate) fn write(&self, to: &mut Map<String, Value>, but: Option<&Self>) {
+        self.put(to, but);
     }
 
     /// The objects of Kubernetes in it as they would be written, each with its field's name, empty ones too.

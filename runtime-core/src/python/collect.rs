@@ -9,7 +9,7 @@ use ruff_python_ast::{
 use ruff_python_parser::ParseError;
 use ruff_text_size::{Ranged, TextRange};
 
-use super::{Class, Handler, Module, Parameter, ParameterKind, bind::bind, excerpt::Place, usage};
+use super::{Class, Handler, Module, Parameter, ParameterKind, bind::bind, excerpt::Place, literal, usage};
 use crate::{Error, Result};
 
 /// Reads a whole file.
@@ -38,20 +38,24 @@ pub(super) fn module(name: &str, text: &str) -> Result<Module> {
 }
 
 fn syntax_error(name: &str, text: &str, error: &ParseError, tokens: &[Token]) -> Error {
-    let mut message = lower_first(&error.error.to_string());
-    let mut offset = error.location.start().to_usize();
-    // An end of file says nothing; what it should have closed does.
-    if text.get(offset..).is_some_and(|rest| rest.trim().is_empty()) {
-        if let Some(open) = unclosed(tokens) {
-            offset = open.start().to_usize();
-            message = format!("`{}` was never closed", source(text, open));
-        } else {
-            offset = offset.min(text.trim_end().len());
-        }
-    }
+    let (message, offset) = explain(text, error, tokens);
     let place = Place::of(text, offset);
     Error::invalid(format!("{name}:{}:{}", place.line, place.column), format!("syntax error: {message}"))
         .help(format!("look at this line\n{}", place.excerpt()))
+}
+
+/// What is wrong with the syntax, and the byte at which it is.
+pub(super) fn explain(text: &str, error: &ParseError, tokens: &[Token]) -> (String, usize) {
+    let message = lower_first(&error.error.to_string());
+    let offset = error.location.start().to_usize();
+    // An end of file says nothing; what it should have closed does.
+    if text.get(offset..).is_some_and(|rest| rest.trim().is_empty()) {
+        return match unclosed(tokens) {
+            Some(open) => (format!("`{}` was never closed", source(text, open)), open.start().to_usize()),
+            None => (message, offset.min(text.trim_end().len())),
+        };
+    }
+    (message, offset)
 }
 
 /// The innermost bracket that has no partner.
@@ -117,6 +121,8 @@ fn handler(text: &str, function: &StmtFunctionDef, class: Option<&str>) -> Handl
         returns: function.returns.as_ref().map(|returns| source(text, returns.range())),
         bound: class.is_some() && !is("staticmethod"),
         decorated: !function.decorator_list.iter().all(harmless),
+        marked: [function.range(), function.name.range].iter().any(|range| is_marked(text, *range)),
+        return_type: function.returns.as_ref().map(|returns| literal::type_name(returns, text)),
     }
 }
 
@@ -133,6 +139,7 @@ fn parameters(text: &str, function: &StmtFunctionDef) -> Vec<Parameter> {
     let own = |kind: ParameterKind| {
         move |parameter: &ParameterWithDefault| Parameter {
             default: parameter.default.as_ref().map(|default| source(text, default.range())),
+            value: parameter.default.as_ref().and_then(|default| literal::value(default)),
             ..bare(text, &parameter.parameter, kind)
         }
     };
@@ -151,7 +158,17 @@ fn bare(text: &str, parameter: &ruff_python_ast::Parameter, kind: ParameterKind)
         annotation: parameter.annotation.as_ref().map(|annotation| source(text, annotation.range())),
         default: None,
         kind,
+        type_name: parameter.annotation.as_ref().map(|annotation| literal::type_name(annotation, text)),
+        value: None,
     }
+}
+
+/// Whether the line above is `# mlrun:handler`.
+fn is_marked(text: &str, range: TextRange) -> bool {
+    let before = text.get(..range.start().to_usize()).unwrap_or_default();
+    let above = before.lines().rev().nth(usize::from(!before.ends_with('\n')));
+    let comment = above.and_then(|line| line.trim_start().strip_prefix('#'));
+    comment.is_some_and(|comment| comment.trim_start().starts_with("mlrun:handler"))
 }
 
 fn source(text: &str, range: TextRange) -> String {

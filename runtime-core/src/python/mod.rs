@@ -6,9 +6,13 @@
 
 mod bind;
 mod call;
+mod cell;
 mod collect;
+mod docstring;
+mod entry_points;
 mod excerpt;
 mod hint;
+mod literal;
 mod nesting;
 mod signature;
 mod usage;
@@ -16,8 +20,11 @@ mod usage;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{Error, ErrorKind, Result};
+
+pub(crate) use cell::{PlainCell, plain};
 
 /// A Python file, as far as it can be known without running it.
 #[derive(Clone, Debug, Serialize)]
@@ -68,6 +75,12 @@ pub struct Handler {
     pub bound: bool,
     /// It has a decorator that may change what it takes.
     pub decorated: bool,
+    /// The line `# mlrun:handler` stands above it.
+    #[serde(skip)]
+    pub marked: bool,
+    /// What it returns, as documents write types.
+    #[serde(skip)]
+    return_type: Option<String>,
 }
 
 /// A parameter of a handler.
@@ -83,6 +96,12 @@ pub struct Parameter {
     pub default: Option<String>,
     /// How it can be given.
     pub kind: ParameterKind,
+    /// Its type, as documents write types.
+    #[serde(skip)]
+    type_name: Option<String>,
+    /// Its default, where it is a literal.
+    #[serde(skip)]
+    value: Option<Value>,
 }
 
 /// How a parameter can be given.
@@ -104,6 +123,24 @@ pub enum ParameterKind {
 /// Above this, a file is data rather than code, and is left to Python itself.
 const LARGEST: usize = 8 << 20;
 
+/// Trees are walked and dropped recursively: on a stack of its own, that is large enough for what may be nested.
+fn on_large_stack<T: Send>(name: &str, text: &str, read: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let stack = (4 << 20) + 4096 * text.len().min(nesting::DEEPEST);
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new()
+            .name("python-parser".to_owned())
+            .stack_size(stack)
+            .spawn_scoped(scope, read)
+            .map_err(|source| {
+                Error::new(ErrorKind::Exhausted, format!("cannot start a thread to read {name}: {source}"))
+                    .source(source)
+            })?;
+        worker.join().unwrap_or_else(|_| {
+            Err(Error::internal("the Python parser panicked").at(name).help("please report this file"))
+        })
+    })
+}
+
 impl Module {
     /// Reads a file's text. `name` is what the file is called in messages.
     ///
@@ -113,24 +150,7 @@ impl Module {
         if text.len() > LARGEST || nesting::too_deep(text) {
             return Ok(Self::unknown(name));
         }
-        // Trees are walked and dropped recursively, on a stack of its own that is large enough for what is left.
-        let stack = (4 << 20) + 4096 * text.len().min(nesting::DEEPEST);
-        std::thread::scope(|scope| {
-            let worker = std::thread::Builder::new()
-                .name("python-parser".to_owned())
-                .stack_size(stack)
-                .spawn_scoped(scope, || collect::module(name, text))
-                .map_err(|source| {
-                    Error::new(
-                        ErrorKind::Exhausted,
-                        format!("cannot start a thread to read {name}: {source}"),
-                    )
-                    .source(source)
-                })?;
-            worker.join().unwrap_or_else(|_| {
-                Err(Error::internal("the Python parser panicked").at(name).help("please report this file"))
-            })
-        })
+        on_large_stack(name, text, || collect::module(name, text))
     }
 
     /// A module of which nothing is known: every call passes.

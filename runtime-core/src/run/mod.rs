@@ -2,6 +2,7 @@
 
 mod cause;
 mod environment;
+mod provenance;
 mod report;
 mod spec;
 mod state;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 
 pub use cause::{Cause, Reason};
 pub use environment::{exec_config, from_cluster, runtime_env};
+pub use provenance::{Fingerprint, Packages, Provenance};
 pub use report::{Artifact, ArtifactMetadata, CodeError, Report};
 pub use spec::{RunSpec, parse_duration};
 pub use state::RunState;
@@ -83,6 +85,9 @@ pub struct RunStatus {
     /// What the user should know: fields without effect, limits that cannot hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What it was made of, beside its function and what was asked.
+    #[serde(default, skip_serializing_if = "Provenance::is_empty")]
+    pub provenance: Provenance,
     /// When its work began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,

@@ -2,47 +2,81 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use k8s_openapi::api::core::v1 as core;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::Packages;
 use crate::{Error, Result};
 
 /// What was asked of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
     /// The function, with its exact version: `project/name@hash`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub function: String,
     /// The handler to call; empty: the function's default, or the whole program.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub handler: String,
     /// Parameters, given to the handler by name.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Map::is_empty")]
     pub parameters: Map<String, Value>,
     /// Inputs: a name, and where the data is (a path or URL).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
     /// How the handler's return values are logged: `"accuracy"`, `"data:dataset"`, or an object with `key`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub returns: Vec<Value>,
     /// Results that the user wants to see first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
     /// Where artifacts go; empty: the orchestrator's choice.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub output_path: String,
     /// The folder against which inputs are read; empty: the base folder.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub input_path: String,
     /// `debug`, `info`, `warning` or `error`; empty: `info`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub log_level: String,
     /// How long it may stay in a state, by MLRun's names (`executing: 24h`); `-1`: for ever.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub state_thresholds: BTreeMap<String, String>,
+    /// Type hints of inputs, by their names: what the code is given them as.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs_type_hints: BTreeMap<String, String>,
+    /// Whether the code should say more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verbose: Option<bool>,
+    /// Whether a cluster collects metrics of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrape_metrics: Option<bool>,
+    /// Whether it may go without resources where defaults are set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_empty_resources: Option<bool>,
+    /// Whether modules that the code imported are imported anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_on_run: Option<bool>,
+    /// Labels that its node must have, over the function's own.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints of nodes that it bears, in place of the function's own.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<core::Toleration>,
+    /// Which nodes and neighbours it wants, in place of the function's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<core::Affinity>,
+    /// The exact packages, in place of what the function requires: of a run that is to be as another was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Packages>,
     /// Fields of MLRun that are carried along, and those that this version does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// MLRun writes null for what is not set.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// Reads a duration as MLRun and Kubernetes write them: `90s`, `5m`, `1h30m`, `2d`, `500ms`, a number of seconds,

@@ -132,6 +132,19 @@ impl Store for MemoryStore {
         Ok(hash)
     }
 
+    async fn tag_function(&self, project: &str, name: &str, hash: &str, tag: &str) -> Result<bool> {
+        {
+            let mut state = self.state();
+            let key = (project.to_owned(), name.to_owned());
+            match state.functions.get_mut(&key).filter(|versions| versions.by_hash.contains_key(hash)) {
+                Some(versions) => versions.tags.insert(tag.to_owned(), hash.to_owned()),
+                None => return Ok(false),
+            };
+        }
+        self.changed();
+        Ok(true)
+    }
+
     async fn get_function(
         &self,
         project: &str,

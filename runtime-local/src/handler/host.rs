@@ -19,7 +19,7 @@ pub(super) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
             .push("spec.resources.limits has no effect on a handler: it shares a warm process".to_owned());
     }
     if python {
-        plan.python = Some(shared::python(function));
+        plan.python = Some(shared::python(function, run));
     } else if !function.spec.build.requirements.is_empty() {
         plan.notes.push("spec.build.requirements has no effect on a Rust handler".to_owned());
     }

@@ -31,8 +31,9 @@ pub(crate) enum Place<'a> {
 /// One run of it.
 #[derive(Serialize)]
 pub(crate) struct Spec<'a> {
+    /// The code; `None` for a template, which knows it.
     #[serde(flatten)]
-    pub(crate) load: Load<'a>,
+    pub(crate) load: Option<Load<'a>>,
     pub(crate) run: &'a Run,
     /// Where the report goes; `None`: into the state file.
     pub(crate) report: Option<PathBuf>,
@@ -41,21 +42,4 @@ pub(crate) struct Spec<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) inputs: &'a BTreeMap<String, PathBuf>,
     pub(crate) meta_tmpfile: PathBuf,
-}
-
-/// A frame to a template.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Frame<'a> {
-    /// Load this code.
-    Load(&'a Load<'a>),
-    /// Start a run of it.
-    /// Begins with `id` and `mode`: a template looks at these alone, the child that it forks reads the rest.
-    Start {
-        id: &'a str,
-        mode: &'static str,
-        run: Box<Spec<'a>>,
-        env: BTreeMap<String, String>,
-        workdir: PathBuf,
-    },
 }

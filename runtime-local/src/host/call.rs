@@ -14,7 +14,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::drive::{Control, Drive, main_part};
+use super::{
+    drive::{Control, Drive, main_part},
+    threads,
+};
 use crate::handler::{Call, Context, Handlers};
 
 /// Calls the handler; a panic, an abort and the deadline end the run and nothing else.
@@ -93,11 +96,10 @@ fn start(
             });
         }
         Call::Blocking(function) => {
-            // A thread of its own: one that never returns takes no place from others.
-            let thread = std::thread::Builder::new().name("runtimes-handler".to_owned()).spawn(move || {
+            let thread = threads::spawn(Box::new(move || {
                 let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| function(&context, parameters)));
                 let _ = sender.send(how(outcome));
-            });
+            }));
             if let Err(error) = thread {
                 tracing::error!(%error, "no thread for a handler");
             }

@@ -7,7 +7,7 @@ use runtime_core::{
     Error, ErrorKind, Plan, Result, RunState,
     logs::LogLine,
     plan::{HostPlan, Isolation, Process, Role, Work},
-    run::Report,
+    run::{Packages, Report},
     target::{Event, Exit, Job, Observation, Part, Phase, StartError},
 };
 use tokio::sync::mpsc;
@@ -40,6 +40,8 @@ pub(crate) struct Drive {
     pub(crate) job: Job,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) control: mpsc::Receiver<Control>,
+    /// What the state file of a warm run said in the end.
+    pub(crate) last: Option<state_file::Last>,
 }
 
 /// Why a run is being stopped.
@@ -83,7 +85,10 @@ impl Drive {
     /// Where processes that left the run's group are to be looked for. A warm handler says whether it started any.
     fn may_have_strays(&self, plan: &HostPlan, seen: &Observation, begin: std::time::Instant) -> Look {
         let (Some(main), false) = (plan.main(), self.job.resumed) else { return Look::Everywhere };
-        let written = state_file::read(&state_file::path(&self.attempt_folder(), &main.name));
+        let written = match &self.last {
+            Some(last) => last.written,
+            None => state_file::read(&state_file::path(&self.attempt_folder(), &main.name)),
+        };
         let well = seen.parts.iter().all(|part| matches!(part.phase, Phase::Ended(Exit::Code(_))));
         match written.pid.and_then(|pid| u32::try_from(pid).ok()) {
             _ if is_warm(main) && well && !written.spawned => Look::Nowhere,
@@ -133,7 +138,7 @@ impl Drive {
         };
         let mut seen = self.observe(parts);
         seen.deadline = stop.deadline;
-        seen.report = self.report(&resolver.report_file(main), &state_file::path(&attempt, &main.name)).await;
+        seen.report = self.report(&resolver.report_file(main)).await;
         Ok(seen)
     }
 
@@ -149,9 +154,12 @@ impl Drive {
             return Ok(Some(Some((Environment { python: python.path, dir: python.prefix }, None))));
         }
         let environments = shared.environments.relative_to(&self.job.base_dir);
+        let exactly = wanted.exactly.as_ref();
+        let wanted = &environments.exactly(wanted)?;
         if let Some(ready) = environments.get(wanted)
             && let Some(hold) = environments.hold(&ready)?
         {
+            self.packages(environments.packages(wanted, &ready)?, exactly).await;
             return Ok(Some(Some((ready, Some(hold)))));
         }
         self.seen(main_part(plan, Phase::Waiting("its packages".to_owned()))).await;
@@ -170,11 +178,21 @@ impl Drive {
                     }
                     let built = built?;
                     let hold = environments.hold(&built)?;
+                    self.packages(environments.packages(wanted, &built)?, exactly).await;
                     return Ok(Some(Some((built, hold))));
                 }
                 Some(Control::Abort(_)) = self.control.recv() => return Ok(None),
             }
         }
+    }
+
+    /// Tells which packages the run has, and whether the Python below them is the one that was wanted.
+    async fn packages(&self, packages: Packages, exactly: Option<&Packages>) {
+        if let Some(exactly) = exactly.filter(|exactly| exactly.python != packages.python) {
+            let note = format!("the packages are on Python {}, not on {}", packages.python, exactly.python);
+            let _ = self.events.send(Event::Note(note)).await;
+        }
+        let _ = self.events.send(Event::Packages(Box::new(packages))).await;
     }
 
     async fn progress(&self, step: Progress) {
@@ -193,9 +211,10 @@ impl Drive {
         super::ports::choose(&plan.ports, &attempt.join("ports.json"))
     }
 
-    /// What the code reported: into a file of its own or, where it is warm, into its state file.
-    async fn report(&self, path: &std::path::Path, state: &std::path::Path) -> Option<Report> {
-        let content = std::fs::read(path).ok().or_else(|| state_file::report(state))?;
+    /// What the code reported: where it is warm, into its state file, otherwise into a file of its own.
+    async fn report(&mut self, path: &std::path::Path) -> Option<Report> {
+        let said = self.last.as_mut().and_then(|last| last.report.take());
+        let content = said.or_else(|| std::fs::read(path).ok())?;
         match runtime_core::serde_json::from_slice::<Report>(&content) {
             Ok(report) => Some(report),
             Err(error) => {

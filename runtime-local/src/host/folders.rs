@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -59,6 +59,11 @@ impl Folders {
     /// Notes that nothing of this run is left that could write into its folder.
     pub(crate) fn is_clean(&self, key: &RunKey) {
         self.pool().clean.insert(key.clone());
+    }
+
+    /// Whether there is anything of a run.
+    pub(crate) fn has(&self, key: &RunKey) -> bool {
+        self.attempt(key, 0).is_dir()
     }
 
     /// Frees all attempts of a run.
@@ -140,22 +145,20 @@ fn key_of(name: &str) -> RunKey {
 /// Cuts state and output to nothing and removes the rest; refuses where somebody still holds the state's lock.
 fn empty(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("state") => {
-                File::open(&path)?.try_lock()?;
-                cut(&path)?;
+                let file = OpenOptions::new().write(true).open(&path)?;
+                file.try_lock()?;
+                file.set_len(0)?;
             }
-            Some("stdout" | "stderr") => cut(&path)?,
+            Some("stdout" | "stderr") if entry.metadata()?.len() == 0 => {}
+            Some("stdout" | "stderr") => OpenOptions::new().write(true).open(&path)?.set_len(0)?,
             _ => fs::remove_file(&path)?,
         }
     }
     Ok(())
-}
-
-fn cut(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    if file.metadata()?.len() > 0 { file.set_len(0) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod process;
 mod ready;
 mod resolve;
 mod secrets;
+mod threads;
 mod warm;
 
 use std::{
@@ -171,7 +172,8 @@ impl Target for HostTarget {
             }
             runs.insert(key.clone(), Driven { control, task: None });
         }
-        let drive = Drive { shared: Arc::clone(&self.shared), job, events, control: commands };
+        let shared = Arc::clone(&self.shared);
+        let drive = Drive { shared, job, events, control: commands, last: None };
         let task = tokio::spawn(drive.run()).abort_handle();
         // It may have ended, and been forgotten, by now.
         if let Some(driven) = self.shared.runs().get_mut(&key) {
@@ -185,6 +187,8 @@ impl Target for HostTarget {
         if let Some(control) = control {
             // A run that has just ended hears nothing more.
             let _ = control.send(Control::Abort(grace)).await;
+        } else if self.shared.folders.has(key) {
+            process::strays::kill(key, None);
         }
         Ok(())
     }

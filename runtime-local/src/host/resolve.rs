@@ -58,7 +58,8 @@ impl Resolver<'_> {
                 runnable(path, args.collect())
             }
             Work::Python { .. } => {
-                let spec = self.spec(process, self.load(process)?, Some(self.report_file(process)));
+                let load = Some(self.load(process)?);
+                let spec = self.spec(process, load, Some(self.report_file(process)));
                 let file = self.spec_file(process);
                 let text = serde_json::to_vec(&spec)
                     .map_err(|error| Error::internal("a run cannot be written").source(error))?;
@@ -110,7 +111,7 @@ impl Resolver<'_> {
     pub(crate) fn spec<'a>(
         &'a self,
         process: &'a Process,
-        load: Load<'a>,
+        load: Option<Load<'a>>,
         report: Option<PathBuf>,
     ) -> Spec<'a> {
         Spec {

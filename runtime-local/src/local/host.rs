@@ -14,7 +14,7 @@ pub(super) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
     let mut plan = shared::base_plan(function, run)?;
     let work = work(function, run)?;
     let python = matches!(&work, Work::Python { .. }) || !function.spec.build.requirements.is_empty();
-    plan.python = python.then(|| shared::python(function));
+    plan.python = python.then(|| shared::python(function, run));
     plan.processes.push(Process {
         name: "main".to_owned(),
         role: Role::Main,

@@ -51,8 +51,10 @@ impl Builder {
 /// In a [`Builder`]: builds, and prints what happens.
 pub(crate) fn build_if_asked() {
     let (Some(home), Ok(lines)) = (env::var_os(HOME), env::var(LINES)) else { return };
-    let wanted =
-        PythonEnvironment { requirements: lines.lines().map(str::to_owned).collect(), interpreter: None };
+    let wanted = PythonEnvironment {
+        requirements: lines.lines().map(str::to_owned).collect(),
+        ..PythonEnvironment::default()
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     println!();
     let built = runtime.block_on(Environments::new(home).build(&wanted, |progress| match progress {

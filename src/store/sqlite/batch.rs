@@ -5,13 +5,12 @@ use sqlx::{SqliteConnection, query};
 
 use super::{
     documents,
-    row::RunRow,
-    statement::{MAX_ROWS, Statements, delete_function, delete_run, put_function},
-    writer::{Request, Write},
+    statement::{MAX_ROWS, Statements, delete_function, delete_run, put_function, tag_function},
 };
-
-/// What each change of a batch came to, in the batch's order.
-pub(super) type Counts = Vec<Result<u64>>;
+use crate::store::{
+    row::RunRow,
+    writer::{Counts, Request, Write},
+};
 
 /// Makes all these changes durable, or none. A change whose condition does not hold counts 0 and hinders nobody.
 pub(super) async fn commit(
@@ -108,14 +107,10 @@ async fn one(on: &mut SqliteConnection, statements: &Statements, write: &Write) 
         Write::DeleteDocument(which) => Ok(documents::delete(on, which).await?),
         Write::DeleteRun(key) => Ok(delete_run(on, key).await?),
         Write::PutFunction(row) => Ok(put_function(on, row).await?),
+        Write::TagFunction(row) => Ok(tag_function(on, row).await?),
         Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
         Write::Close => Ok(0),
     })
-}
-
-/// The count of a batch of one.
-pub(super) fn first_count(counts: Counts) -> Result<u64> {
-    counts.into_iter().next().unwrap_or(Ok(0))
 }
 
 /// A batch, sorted by statement; the others with their positions in the batch.

@@ -2,71 +2,15 @@
 
 use std::{path::Path, sync::Arc};
 
-use jiff::Timestamp;
 use runtime_core::{
-    Error, Result,
+    Result,
     run::RunKey,
-    store::{Document, DocumentFilter, refusal},
+    store::{Document, DocumentFilter},
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool, query, sqlite::SqliteRow};
 
-use super::{
-    error::{from_sqlx, unreadable},
-    functions::time,
-};
-
-/// A document that is written.
-pub(super) struct DocumentRow {
-    which: Which,
-    parent: Option<RunKey>,
-    due: Option<i64>,
-    now: i64,
-    body: Arc<str>,
-}
-
-/// Which document; where a revision is given, only if that is the stored one.
-pub(super) struct Which {
-    kind: String,
-    project: String,
-    name: String,
-    revision: Option<i64>,
-}
-
-impl Which {
-    pub(super) fn new(kind: &str, project: &str, name: &str, revision: Option<u64>) -> Self {
-        let revision = revision.map(|revision| i64::try_from(revision).unwrap_or(i64::MAX));
-        Self { kind: kind.to_owned(), project: project.to_owned(), name: name.to_owned(), revision }
-    }
-}
-
-impl DocumentRow {
-    pub(super) fn new(document: &Document) -> Result<Self> {
-        document.check()?;
-        let Document { kind, project, name, revision, .. } = document;
-        let body = serde_json::to_string(&document.body).map_err(|error| {
-            let message = format!("the body of {kind} {name:?} cannot be written as JSON: {error}");
-            Error::internal(message).operation("store.put_document").source(error)
-        })?;
-        Ok(Self {
-            which: Which::new(kind, project, name, Some(*revision)),
-            parent: document.parent.clone(),
-            due: document.due.map(Timestamp::as_microsecond),
-            now: Timestamp::now().as_microsecond(),
-            body: body.into(),
-        })
-    }
-
-    pub(super) fn is_of_another_than(&self, run: &RunKey) -> bool {
-        self.parent.as_ref().is_some_and(|parent| parent != run)
-    }
-
-    /// The error of a document whose run is not there.
-    pub(super) fn orphaned(&self) -> Error {
-        let Which { kind, project, name, .. } = &self.which;
-        let document = Document::new(kind, project, name, serde_json::Value::Null);
-        refusal::document_orphaned(&Document { parent: self.parent.clone(), ..document })
-    }
-}
+use super::error::{from_sqlx, unreadable};
+use crate::store::row::{DocumentRow, Which, time};
 
 /// Writes a new one, or a changed one of the revision before; gives how many.
 pub(super) async fn put(on: &mut SqliteConnection, row: &DocumentRow) -> sqlx::Result<u64> {

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
 use runtime_core::{
-    Error, Function, Result,
+    Function, Result,
     store::{FunctionRecord, Version, refusal},
 };
 use sqlx::{Row, SqlitePool, query, query_scalar, sqlite::SqliteRow};
@@ -13,6 +12,7 @@ use super::{
     error::{from_sqlx, unreadable},
     query::AFTER,
 };
+use crate::store::row::time;
 
 /// How many hashes an ambiguous beginning is answered with.
 const CANDIDATES: i64 = 20;
@@ -119,9 +119,4 @@ fn record(path: &Path, operation: &'static str, row: &SqliteRow, tag: &str) -> R
         created: time(row.try_get(2).map_err(failed)?)?,
         updated: time(row.try_get(3).map_err(failed)?)?,
     })
-}
-
-pub(super) fn time(micros: i64) -> Result<Timestamp> {
-    Timestamp::from_microsecond(micros)
-        .map_err(|error| Error::internal(format!("{micros} is stored as a time: {error}")).source(error))
 }

@@ -1,18 +1,20 @@
-//! Lists of runs. Each list is read along one index, chosen here by what the filter names, so that its cost follows
-//! from the filter and not from statistics.
+//! Lists of runs. Each list is read along one index, chosen by what the filter names, and where it names several things
+//! by how many runs have each: counted in the index, up to a number that is counted in a moment.
 
 use runtime_core::{RunState, store::RunFilter};
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::row::RUN_COLUMNS;
+use super::read::RUN_COLUMNS;
 
 /// Above every text that begins with what stands before it.
 pub(super) const AFTER: char = char::MAX;
 
-/// The query for the runs that a filter lets through, newest first, in [`RUN_COLUMNS`].
-pub(super) fn runs(filter: &RunFilter) -> QueryBuilder<Sqlite> {
+/// How far is counted.
+const ENOUGH: u32 = 4000;
+
+/// The query for the runs that a filter lets through, newest first, in [`RUN_COLUMNS`]; read along this index.
+pub(super) fn runs(filter: &RunFilter, along: Along) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new(format!("SELECT {RUN_COLUMNS} FROM ("));
-    let along = Along::choose(filter);
     if along == Along::State {
         // In the order of time within each state: the newest of all are among the newest of each.
         for (n, state) in states(filter).into_iter().enumerate() {
@@ -30,39 +32,82 @@ pub(super) fn runs(filter: &RunFilter) -> QueryBuilder<Sqlite> {
 }
 
 /// The index along which a list is read.
-#[derive(Clone, Copy, PartialEq)]
-enum Along {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Along {
     Uid,
     Owner,
-    Label,
+    /// The label of this position.
+    Label(usize),
     Name,
     Function,
     State,
 }
 
 impl Along {
-    fn choose(filter: &RunFilter) -> Self {
-        match filter {
-            RunFilter { uid_prefix: Some(prefix), .. } if !prefix.is_empty() => Self::Uid,
-            RunFilter { owner: Some(owner), .. } if !owner.is_empty() => Self::Owner,
-            // Few runs are active at a time, however many have a label or a name.
-            RunFilter { states, .. }
-                if !states.is_empty() && !states.iter().any(|state| state.is_terminal()) =>
-            {
-                Self::State
-            }
-            RunFilter { labels, .. } if !labels.is_empty() => Self::Label,
-            RunFilter { name: Some(_), .. } => Self::Name,
-            RunFilter { function: Some(_), .. } => Self::Function,
-            _ => Self::State,
+    /// Those that may be the best for this filter; the first one where all are equally good.
+    pub(super) fn candidates(filter: &RunFilter) -> Vec<Self> {
+        let RunFilter { project, name, function, states, labels, .. } = filter;
+        let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if is_given(&filter.uid_prefix) {
+            return vec![Self::Uid];
         }
+        if is_given(&filter.owner) {
+            return vec![Self::Owner];
+        }
+        // Few runs are active at a time, however many have a label or a name.
+        if !states.is_empty() && !states.iter().any(|state| state.is_terminal()) {
+            return vec![Self::State];
+        }
+        let mut candidates: Vec<Self> = (0..labels.len()).map(Self::Label).collect();
+        candidates.extend(name.as_ref().map(|_| Self::Name));
+        candidates.extend(function.as_ref().map(|_| Self::Function));
+        if candidates.is_empty() || !states.is_empty() || project.is_some() {
+            candidates.push(Self::State);
+        }
+        candidates
+    }
+
+    /// Counts, for each of these, the runs that would be looked at, as far as [`ENOUGH`].
+    pub(super) fn count(these: &[Self], filter: &RunFilter) -> QueryBuilder<Sqlite> {
+        let mut sql = QueryBuilder::new("SELECT ");
+        for (n, along) in these.iter().enumerate() {
+            sql.push(if n == 0 { "" } else { ", " }).push("(SELECT count(*) FROM (SELECT 1 FROM ");
+            if let Self::Label(position) = along {
+                sql.push("run_labels AS r WHERE TRUE");
+                if let Some((key, value)) = filter.labels.iter().nth(*position) {
+                    sql.push(" AND r.key = ").push_bind(key.clone());
+                    sql.push(" AND r.value = ").push_bind(value.clone());
+                }
+            } else {
+                sql.push(along.table(filter)).push(" WHERE TRUE");
+            }
+            let mut equal = |column: &str, wanted: &Option<String>| {
+                if let Some(wanted) = wanted {
+                    sql.push(format!(" AND r.{column} = ")).push_bind(wanted.clone());
+                }
+            };
+            match along {
+                Self::Name => equal("name", &filter.name),
+                Self::Function => equal("function", &filter.function),
+                Self::State => {
+                    equal("project", &filter.project);
+                    in_states(&mut sql, filter);
+                }
+                _ => {}
+            }
+            if let Some(since) = filter.since {
+                sql.push(" AND r.created >= ").push_bind(since.as_microsecond());
+            }
+            sql.push(format!(" LIMIT {ENOUGH}))"));
+        }
+        sql
     }
 
     fn table(self, filter: &RunFilter) -> &'static str {
         match self {
             Self::Uid => "runs AS r INDEXED BY runs_by_uid",
             Self::Owner => "runs AS r INDEXED BY runs_by_owner",
-            Self::Label => "run_labels AS l CROSS JOIN runs AS r ON r.id = l.run",
+            Self::Label(_) => "run_labels AS l CROSS JOIN runs AS r ON r.id = l.run",
             Self::Name => "runs AS r INDEXED BY runs_by_name",
             Self::Function => "runs AS r INDEXED BY runs_by_function",
             Self::State if filter.project.is_some() => "runs AS r INDEXED BY runs_by_project",
@@ -79,7 +124,8 @@ fn states(filter: &RunFilter) -> Vec<RunState> {
 /// The ids and times of the newest runs along one index.
 fn newest(sql: &mut QueryBuilder<Sqlite>, along: Along, filter: &RunFilter, state: Option<RunState>) {
     // The order is that of the index, so that reading stops at the limit.
-    let (created, id) = if along == Along::Label { ("l.created", "l.run") } else { ("r.created", "r.id") };
+    let (created, id) =
+        if matches!(along, Along::Label(_)) { ("l.created", "l.run") } else { ("r.created", "r.id") };
     sql.push(format!("SELECT {id} AS id, {created} AS created FROM {} WHERE TRUE", along.table(filter)));
     if let Some(project) = &filter.project {
         sql.push(" AND r.project = ").push_bind(project.clone());
@@ -105,19 +151,21 @@ fn newest(sql: &mut QueryBuilder<Sqlite>, along: Along, filter: &RunFilter, stat
     match state {
         Some(state) => drop(sql.push(" AND r.state = ").push_bind(state.as_str())),
         None if filter.states.is_empty() => {}
-        None => {
-            let names: Vec<String> = states(filter).iter().map(|state| format!("'{state}'")).collect();
-            sql.push(format!(" AND r.state IN ({})", names.join(",")));
-        }
+        None => in_states(sql, filter),
     }
     labels(sql, along, filter);
     sql.push(format!(" ORDER BY {created} DESC, {id} DESC"));
     limit(sql, filter);
 }
 
+fn in_states(sql: &mut QueryBuilder<Sqlite>, filter: &RunFilter) {
+    let names: Vec<String> = states(filter).iter().map(|state| format!("'{state}'")).collect();
+    sql.push(format!(" AND r.state IN ({})", names.join(",")));
+}
+
 fn labels(sql: &mut QueryBuilder<Sqlite>, along: Along, filter: &RunFilter) {
     for (n, (key, value)) in filter.labels.iter().enumerate() {
-        let leads = n == 0 && along == Along::Label;
+        let leads = along == Along::Label(n);
         sql.push(if leads {
             " AND l.key = "
         } else {

@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use runtime_core::{
-    Error, Function, RunState,
+    Error, RunState,
     run::RunKey,
     store::{function_of, refusal},
 };
@@ -16,7 +15,7 @@ use sqlx::{
     sqlite::SqliteArguments,
 };
 
-use super::row::RunRow;
+use crate::store::row::{FunctionRow, RunRow, TagRow};
 
 /// The most rows of one statement.
 pub(super) const MAX_ROWS: usize = 64;
@@ -134,43 +133,6 @@ pub(super) async fn delete_run(on: &mut SqliteConnection, key: &RunKey) -> sqlx:
     Ok(delete.bind(key.uid.as_str()).bind(key.iteration).execute(on).await?.rows_affected())
 }
 
-/// A version of a function that is written.
-pub(super) struct FunctionRow {
-    pub(super) project: String,
-    pub(super) name: String,
-    pub(super) hash: String,
-    /// The tag beside `latest`, if there is one.
-    pub(super) tag: Option<String>,
-    pub(super) now: i64,
-    pub(super) body: Arc<str>,
-}
-
-impl FunctionRow {
-    /// The row of this function. Tags belong to the store, not to the content, so the body has none.
-    pub(super) fn new(function: &Function, tag: Option<&str>) -> Result<Self, Error> {
-        let metadata = &function.metadata;
-        if metadata.name.is_empty() {
-            return Err(refusal::nameless());
-        }
-        let hash = function.hash();
-        let mut kept = function.clone();
-        kept.metadata.hash.clone_from(&hash);
-        kept.metadata.tag.clear();
-        let body = serde_json::to_string(&kept).map_err(|error| {
-            let message = format!("function {} cannot be written as JSON: {error}", metadata.name);
-            Error::internal(message).operation("store.put_function").source(error)
-        })?;
-        Ok(Self {
-            project: metadata.project.clone(),
-            name: metadata.name.clone(),
-            hash,
-            tag: tag.filter(|tag| !tag.is_empty()).map(str::to_owned),
-            now: Timestamp::now().as_microsecond(),
-            body: body.into(),
-        })
-    }
-}
-
 /// Stores a version, and moves its tags. Two statements: the caller has a transaction open.
 pub(super) async fn put_function(on: &mut SqliteConnection, row: &FunctionRow) -> sqlx::Result<u64> {
     query(
@@ -195,6 +157,18 @@ pub(super) async fn put_function(on: &mut SqliteConnection, row: &FunctionRow) -
     .execute(on)
     .await?;
     Ok(moved.rows_affected())
+}
+
+/// Lets a tag point at a version; gives how many such versions there are.
+pub(super) async fn tag_function(on: &mut SqliteConnection, row: &TagRow) -> sqlx::Result<u64> {
+    let tag = query(
+        "INSERT INTO tags (project, name, tag, hash) SELECT project, name, ?4, hash FROM functions \
+         WHERE project = ?1 AND name = ?2 AND hash = ?3 \
+         ON CONFLICT (project, name, tag) DO UPDATE SET hash = excluded.hash",
+    );
+    let values = [&row.project, &row.name, &row.hash, &row.tag];
+    let tag = values.into_iter().fold(tag, |tag, value| tag.bind(value.as_str()));
+    Ok(tag.execute(on).await?.rows_affected())
 }
 
 /// Deletes all versions of a function, unless a run that has not ended needs it. The caller has a transaction open.

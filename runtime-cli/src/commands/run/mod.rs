@@ -2,8 +2,8 @@
 
 mod batch;
 mod live;
-mod request;
-mod single;
+pub(crate) mod request;
+pub(crate) mod single;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -32,7 +32,7 @@ with Ctrl-C, 143 stopped otherwise.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A function.yaml, a .py or .sh file, or a stored function: [PROJECT/]NAME[:TAG|@HASH]
+    /// A function.yaml, a .py, .ipynb or .sh file, or a stored function: [PROJECT/]NAME[:TAG|@HASH]
     target: String,
     /// Arguments for the program
     #[arg(last = true, value_name = "ARGS")]
@@ -111,6 +111,9 @@ struct FunctionArgs {
     /// A Python package that it needs
     #[arg(long = "requirement", value_name = "PACKAGE")]
     requirements: Vec<String>,
+    /// Its name: of several functions in one file, told apart by `# mlrun: start-code NAME`, this one
+    #[arg(id = "function", long = "function", value_name = "NAME")]
+    name: Option<String>,
     /// The tag under which this version of the function is stored
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
@@ -140,7 +143,7 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
     let (orchestrator, request) = match source {
         // Bad files are refused before a store is made for them.
         request::Source::File(path) => {
-            let request = request::build(request::from_file(&path)?, args)?;
+            let request = request::build(request::from_file(&path, args.function.name.as_deref())?, args)?;
             (home.open().await?, request)
         }
         request::Source::Stored(uri) => {
@@ -160,7 +163,7 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
 }
 
 /// Records the run and leaves it to a process that outlives this one.
-async fn detached(
+pub(crate) async fn detached(
     orchestrator: &Orchestrator,
     mut request: Request,
     home: &Home,

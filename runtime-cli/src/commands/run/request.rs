@@ -11,11 +11,11 @@ use super::{Args, CallArgs, FunctionArgs, RecordArgs};
 use crate::{home::Home, parse};
 
 /// The endings of files that can be run.
-const ENDINGS: [&str; 5] = ["yaml", "yml", "json", "py", "sh"];
+const ENDINGS: [&str; 6] = ["yaml", "yml", "json", "py", "ipynb", "sh"];
 
 /// Where the function comes from.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// A file, or a folder with a `function.yaml`.
     File(PathBuf),
     /// The store: `[PROJECT/]NAME[:TAG|@HASH]`.
@@ -24,7 +24,7 @@ pub(super) enum Source {
 
 impl Source {
     /// What looks like a file is one, also where it is missing: `train.py` is no function's name.
-    pub(super) fn of(target: String) -> Self {
+    pub(crate) fn of(target: String) -> Self {
         let path = Path::new(&target);
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let is_path = path.is_absolute() || target.starts_with("./") || target.starts_with("../");
@@ -37,11 +37,11 @@ impl Source {
 }
 
 /// The function in a file.
-pub(super) fn from_file(path: &Path) -> Result<Request> {
+pub(crate) fn from_file(path: &Path, name: Option<&str>) -> Result<Request> {
     if path.is_dir() {
         let inside = path.join("function.yaml");
         if inside.is_file() {
-            return Request::from_file(inside);
+            return Request::from_file_as(inside, name);
         }
         return Err(Error::not_found(format!("the folder {} has no function.yaml", path.display()))
             .help("name the file in it that is to be run"));
@@ -49,7 +49,7 @@ pub(super) fn from_file(path: &Path) -> Result<Request> {
     if !path.exists() {
         return Err(missing(path));
     }
-    Request::from_file(path)
+    Request::from_file_as(path, name)
 }
 
 fn missing(path: &Path) -> Error {
@@ -68,7 +68,7 @@ fn missing(path: &Path) -> Error {
 }
 
 /// The store, for a function in it: looking does not make one.
-pub(super) async fn open_for(home: &Home, target: &str) -> Result<Orchestrator> {
+pub(crate) async fn open_for(home: &Home, target: &str) -> Result<Orchestrator> {
     if home.exists() {
         return home.open().await;
     }
@@ -76,14 +76,15 @@ pub(super) async fn open_for(home: &Home, target: &str) -> Result<Orchestrator> 
         "there is no file `{target}`, and no function is stored in {}",
         home.path().display()
     ))
-    .help("name a function.yaml, a .py or a .sh file"))
+    .help("name a function.yaml, or a .py, .ipynb or .sh file"))
 }
 
 /// A function of the store.
-pub(super) async fn stored(orchestrator: &Orchestrator, uri: &str) -> Result<Request> {
+pub(crate) async fn stored(orchestrator: &Orchestrator, uri: &str) -> Result<Request> {
     match orchestrator.function(uri).await {
-        Ok(record) => Ok(Request::new(record.function)),
-        Err(error) if error.kind() == runtimes::ErrorKind::NotFound => {
+        Ok(record) => Ok(Request::stored(record)),
+        // Without a version it may be the name of a file that is not there.
+        Err(error) if error.kind() == runtimes::ErrorKind::NotFound && !uri.contains([':', '@']) => {
             let help = error.help_text().unwrap_or("`runtimes functions` lists what is stored").to_owned();
             Err(Error::not_found(format!("there is neither a file nor a stored function `{uri}`")).help(help))
         }
@@ -176,17 +177,17 @@ mod tests {
 
     #[test]
     fn files_and_stored_functions_are_told_apart() {
-        for file in ["train.py", "./train", "/x/train", "a/function.yaml", "../x"] {
+        for file in ["train.py", "train.ipynb", "./train", "/x/train", "a/function.yaml", "../x"] {
             assert_eq!(Source::of(file.into()), Source::File(file.into()));
         }
-        for stored in ["train", "train:v1.2", "p/train@0123abc"] {
+        for stored in ["train", "train:v1.2", "p/train@0123abc", "db://p/train"] {
             assert_eq!(Source::of(stored.into()), Source::Stored(stored.into()));
         }
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("train.py"), "").unwrap();
-        let error = from_file(&folder.path().join("trian.py")).unwrap_err();
+        let error = from_file(&folder.path().join("trian.py"), None).unwrap_err();
         assert!(error.help_text().unwrap().ends_with("/train.py?"), "{error}");
-        assert!(from_file(folder.path()).unwrap_err().message().ends_with("has no function.yaml"));
+        assert!(from_file(folder.path(), None).unwrap_err().message().ends_with("has no function.yaml"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
 /// So many updates are shown at once at most.
 const BATCH: usize = 512;
 
-pub(super) async fn execute(
+pub(crate) async fn execute(
     orchestrator: Orchestrator,
     request: Request,
     home: &Home,

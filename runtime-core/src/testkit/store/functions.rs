@@ -50,6 +50,28 @@ pub(super) async fn versions_and_tags(store: &dyn Store) {
     let all = ok("list_functions", store.list_functions(Some("demo"), true).await);
     assert_eq!(all.len(), 2, "storing the same content again makes no version");
 
+    let tagged = ok("tag_function", store.tag_function("demo", "train", &b, "prod").await);
+    assert!(tagged, "tag_function says that there is such a version");
+    assert_eq!(
+        hash_of(store, &tag("prod")).await.as_ref(),
+        Some(&b),
+        "tag_function lets a tag point at a version"
+    );
+    assert_eq!(
+        hash_of(store, &Version::default()).await.as_ref(),
+        Some(&a),
+        "tag_function leaves `latest` alone"
+    );
+    ok("tag_function", store.tag_function("demo", "train", &b, "latest").await);
+    assert_eq!(
+        hash_of(store, &Version::default()).await.as_ref(),
+        Some(&b),
+        "tag_function moves `latest` where asked"
+    );
+    let unknown = ok("tag_function", store.tag_function("demo", "train", &"0".repeat(40), "prod").await);
+    assert!(!unknown, "tag_function says that there is no such version");
+    assert_eq!(hash_of(store, &tag("prod")).await.as_ref(), Some(&b), "and changes nothing then");
+
     put(store, &function("demo", "train", "b.py"), Some("v1")).await;
     assert_eq!(hash_of(store, &tag("v1")).await, Some(b), "a tag moves to what was stored under it last");
     let nameless = store.put_function(&function("demo", "", "a.py"), None).await;

@@ -17,6 +17,7 @@ mod failure;
 mod interpreter;
 mod known;
 mod lock;
+mod packages;
 mod requirements;
 mod shelf;
 mod tool;

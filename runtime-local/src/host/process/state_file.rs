@@ -102,12 +102,21 @@ pub(crate) fn read(path: &Path) -> Written {
     fs::read(path).map(|content| parse(&content)).unwrap_or_default()
 }
 
-/// What the code reported into the file; the last report counts.
-pub(crate) fn report(path: &Path) -> Option<Vec<u8>> {
-    let content = fs::read(path).ok()?;
+/// All that the file says at the end of its process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Last {
+    /// What its supervisor wrote.
+    pub(crate) written: Written,
+    /// What the code reported into the file; the last report counts.
+    pub(crate) report: Option<Vec<u8>>,
+}
+
+/// What the file says in the end; nothing, where it cannot be read.
+pub(crate) fn last(path: &Path) -> Last {
+    let content = fs::read(path).unwrap_or_default();
     let lines = content.split_inclusive(|byte| *byte == b'\n');
     let report = lines.filter_map(|line| line.strip_prefix(b"report ")?.strip_suffix(b"\n")).next_back();
-    report.map(<[u8]>::to_vec)
+    Last { written: parse(&content), report: report.map(<[u8]>::to_vec) }
 }
 
 /// Waits until the supervisor is gone. Looks again and again: a thread that blocks on the lock would hold the whole

@@ -1,6 +1,7 @@
 //! Python handlers on warm interpreters: the imports are done once, each run is forked off (or takes its turn).
 
 mod frame;
+mod taken;
 mod template;
 
 use std::{fs::File, os::fd::AsFd, sync::Arc, time::Duration};
@@ -13,15 +14,11 @@ use runtime_core::{
     target::{Exit, Part, Phase},
 };
 use rustix::process::Signal;
-use tokio::{
-    sync::{OwnedMutexGuard, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 
 pub(crate) use template::Templates;
 
 use super::{
-    agent::Frame,
     drive::{Control, Drive, Stop, main_part},
     layout::write_atomically,
     process::{
@@ -31,6 +28,7 @@ use super::{
     },
     resolve::Resolver,
 };
+use taken::Over;
 use template::{NotLoaded, Template};
 
 /// A run is given to another template, where one died before the run began; so many times.
@@ -70,9 +68,8 @@ struct Warm<'a> {
 /// A run that a template has taken.
 struct Started {
     template: Arc<Template>,
-    exited: oneshot::Receiver<Ended>,
-    /// The turn on a worker, which takes one run at a time.
-    turn: Option<OwnedMutexGuard<()>>,
+    begun: oneshot::Receiver<()>,
+    over: oneshot::Receiver<Over>,
 }
 
 enum Begun {
@@ -90,7 +87,10 @@ impl Warm<'_> {
         let mut tries = 1;
         loop {
             let started = match state_file::claim(&self.place.state())? {
-                Claim::Gone(written) => return Ok((how(written.exit, false), Stop::default())),
+                Claim::Gone(written) => {
+                    self.drive.last = Some(state_file::last(&self.place.state()));
+                    return Ok((how(written.exit, false), Stop::default()));
+                }
                 Claim::Ours(_) if self.drive.is_stopping() => return Ok((Exit::Stopped, Stop::default())),
                 Claim::Alive => None,
                 Claim::Ours(state) => match self.begin(state).await? {
@@ -104,14 +104,14 @@ impl Warm<'_> {
                     Begun::Died(error) => return Err(error),
                 },
             };
-            self.drive.seen(main_part(self.plan, Phase::Ready)).await;
-            let (ended, stop) = self.follow(started).await?;
+            let Followed { ended, stop, begun } = self.follow(started).await?;
             let stopped = stop != Stop::default();
-            let began = state_file::read(&self.place.state()).pid.is_some();
-            if began || stopped || tries == TRIES {
+            let is_started = self.drive.last.as_ref().is_some_and(|last| last.written.pid.is_some());
+            if is_started || stopped || tries == TRIES {
                 return Ok((how(ended, stopped), stop));
             }
-            tries += 1;
+            // One that only waited behind others has not been tried.
+            tries += u32::from(begun);
         }
     }
 
@@ -121,21 +121,16 @@ impl Warm<'_> {
         let (stdout, stderr) = supervisor::open_outputs(&self.place.attempt, &self.place.process)?;
         let shared = Arc::clone(&self.drive.shared);
         let (resolver, process, reuse) = (self.resolver, self.process, self.reuse);
+        let load = resolver.load(process)?;
         // All that can be done before it is this run's turn.
         let id = self.drive.job.key.to_string();
-        let start = Frame::Start {
-            id: &id,
-            mode: if reuse { "reuse" } else { "fork" },
-            // Reported in the state file: to make another file would cost more than a small run.
-            run: Box::new(resolver.spec(process, resolver.load(process)?, None)),
-            env: resolver.run_env(process),
-            workdir: resolver.workdir(process),
-        };
+        let start = self.frame(&id)?;
         let mut free = None;
         let got = async {
-            free = Some(match shared.templates.get(resolver, process, reuse, (&stdout, &stderr)).await {
-                // A worker takes one run at a time; a template forks as many as come.
-                Ok(template) if reuse => Ok((Arc::clone(&template), Some(template.turn().await))),
+            let template = shared.templates.get(resolver, process, &load, reuse, (&stdout, &stderr)).await;
+            free = Some(match template {
+                // A worker makes one run at a time; a template forks as many as come.
+                Ok(template) if reuse => Ok((Arc::clone(&template), template.room().await)),
                 Ok(template) => Ok((template, None)),
                 Err(error) => Err(error),
             });
@@ -152,7 +147,7 @@ impl Warm<'_> {
             // What is printed while it is imported is told as it is printed.
             done = self.output.until(got, &self.drive.events) => done?,
         }
-        let (template, turn) = match free {
+        let (template, room) = match free {
             Some(Ok(free)) => free,
             Some(Err(NotLoaded::Raised(error))) => return Ok(Begun::Raised(error)),
             Some(Err(NotLoaded::Broken(error))) => return Err(error),
@@ -163,10 +158,26 @@ impl Warm<'_> {
         if template.is_dead() {
             return Ok(Begun::Died(died()));
         }
-        match template.start(&id, &start, &[state.as_fd(), stdout.as_fd(), stderr.as_fd()]).await {
-            Ok(exited) => Ok(Begun::Started(Started { template, exited, turn })),
+        match template.start(&id, &start, &[state.as_fd(), stdout.as_fd(), stderr.as_fd()], room).await {
+            Ok(taken::Started { begun, over }) => Ok(Begun::Started(Started { template, begun, over })),
             Err(error) => Ok(Begun::Died(died().source(error))),
         }
+    }
+
+    /// The run, as a template takes it.
+    fn frame(&self, id: &str) -> Result<Vec<u8>> {
+        let (resolver, process) = (self.resolver, self.process);
+        let told = &self.drive.job.run.spec;
+        // Reported in the state file: to make another file would cost more than a small run.
+        frame::start(
+            self.reuse,
+            id,
+            &resolver.workdir(process),
+            !(told.parameters.is_empty() && told.inputs.is_empty()),
+            &resolver.spec(process, None, None),
+            resolver.run_env(process),
+        )
+        .map_err(|error| Error::internal("a run cannot be written").source(error))
     }
 
     /// Reports what the code raised while it was imported as what it raises when it runs.
@@ -178,22 +189,25 @@ impl Warm<'_> {
         Ok(Exit::Code(1))
     }
 
-    /// Follows the run to its end; `None` where nobody saw how it ended.
-    async fn follow(&mut self, started: Option<Started>) -> Result<(Option<Ended>, Stop)> {
+    /// Follows the run to its end.
+    async fn follow(&mut self, started: Option<Started>) -> Result<Followed> {
         let state = self.place.state();
-        let (template, exited, turn) = match started {
-            Some(Started { template, exited, turn }) => (Some(template), Some(exited), turn),
+        let (template, mut begun, over) = match started {
+            Some(Started { template, begun, over }) => (Some(template), Some(begun), Some(over)),
             None => (None, None, None),
         };
         let mut guard = Guard { state: state.clone(), armed: !self.drive.job.detached };
-        let mut ended = None;
-        let mut why = Stop::default();
+        let mut followed = Followed { ended: None, stop: Stop::default(), begun: begun.is_none() };
+        if followed.begun {
+            self.drive.seen(main_part(self.plan, Phase::Ready)).await;
+        }
         let events = self.drive.events.clone();
+        let mut ended = None;
         let gone = async {
-            if let Some(exited) = exited
-                && let Ok(exit) = exited.await
+            if let Some(over) = over
+                && let Ok(over) = over.await
             {
-                ended = Some(exit);
+                ended = Some(over);
                 return Ok(());
             }
             // The template died, or was another orchestrator's: the lock tells when the handler's process is gone.
@@ -209,28 +223,63 @@ impl Warm<'_> {
                         done?;
                         break;
                     }
+                    turn = turn(&mut begun), if begun.is_some() => {
+                        begun = None;
+                        if turn {
+                            followed.begun = true;
+                            self.drive.seen(main_part(self.plan, Phase::Ready)).await;
+                        }
+                        continue;
+                    }
                     Some(Control::Abort(grace)) = self.drive.control.recv() => {
-                        why.requested = true;
+                        followed.stop.requested = true;
                         grace
                     }
                     () = tokio::time::sleep_until(self.deadline),
-                        if self.plan.deadline.is_some() && why.deadline.is_none() =>
+                        if self.plan.deadline.is_some() && followed.stop.deadline.is_none() =>
                     {
-                        why.deadline = self.plan.deadline;
+                        followed.stop.deadline = self.plan.deadline;
                         self.plan.grace
                     }
                 };
-                stop_run(&state, template.as_deref().filter(|_| self.reuse), grace);
+                let worker = template.as_ref().filter(|_| self.reuse);
+                match worker {
+                    Some(worker) if !followed.begun => {
+                        take_back(Arc::clone(worker), self.drive.job.key.to_string(), &state);
+                    }
+                    worker => stop_run(&state, worker.map(|worker| &**worker), grace),
+                }
             }
         }
         guard.armed = false;
-        drop(turn);
-        let written = state_file::read(&state);
-        if let (Some(leader), false) = (written.pid, self.reuse) {
+        let last = state_file::last(&state);
+        if let (Some(leader), false) = (last.written.pid, self.reuse) {
             // What the handler forked and left behind.
             signal_group(leader, Signal::KILL);
         }
-        Ok((ended.or(written.exit), why))
+        followed.ended = match ended {
+            Some(Over::Ended(ended)) => Some(ended),
+            _ => last.written.exit,
+        };
+        self.drive.last = Some(last);
+        Ok(followed)
+    }
+}
+
+/// What was seen of a run to its end.
+struct Followed {
+    /// `None` where nobody saw how it ended.
+    ended: Option<Ended>,
+    stop: Stop,
+    /// It was its turn.
+    begun: bool,
+}
+
+/// Waits until it is the run's turn; `false` where its template died before.
+async fn turn(begun: &mut Option<oneshot::Receiver<()>>) -> bool {
+    match begun {
+        Some(begun) => begun.await.is_ok(),
+        None => false,
     }
 }
 
@@ -246,6 +295,20 @@ fn stop_run(state: &std::path::Path, worker: Option<&Template>, grace: Duration)
             let _ = state_file::wait_until_over(&state).await;
         };
         stop(leader, &state, grace, gone).await;
+    });
+}
+
+/// Takes a run back from a worker that has not come to it; where it has meanwhile, stops it.
+fn take_back(worker: Arc<Template>, id: String, state: &std::path::Path) {
+    let state = state.to_owned();
+    tokio::spawn(async move {
+        if let Err(error) = worker.cancel(&id).await {
+            tracing::debug!(%error, "a worker is gone whose run was to be taken back");
+        }
+        let gone = async {
+            let _ = state_file::wait_until_over(&state).await;
+        };
+        stop(0, &state, Duration::ZERO, gone).await;
     });
 }
 

@@ -14,30 +14,29 @@ use std::{
     },
 };
 
-use runtime_core::{
-    Error, ErrorKind, Result,
-    plan::Process,
-    run::CodeError,
-    serde_json::{self, Value},
-};
+use runtime_core::{Error, ErrorKind, Result, plan::Process, run::CodeError, serde_json};
 use tokio::{
+    io::{AsyncBufReadExt, BufReader},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     process::{Child, Command},
-    sync::{OnceCell, OwnedMutexGuard, oneshot},
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
 };
 
-use super::frame;
+use super::{
+    frame,
+    taken::{Over, Started, Taken},
+};
 use crate::host::{
-    agent::{Frame, Load, Place},
-    process::{
-        state_file::Ended,
-        supervisor::{KillOnDrop, signal_group},
-    },
+    agent::{Load, Place},
+    process::{state_file::Ended, supervisor::KillOnDrop},
     resolve::Resolver,
 };
+
+/// So many runs a worker is given at once: it makes one after the other, and need not wait for the next one.
+const AT_ONCE: usize = 4;
 
 /// More templates than this are not kept: the one that was used longest ago goes.
 const KEPT: usize = 8;
@@ -61,19 +60,19 @@ impl Templates {
         &self,
         resolver: &Resolver<'_>,
         process: &Process,
+        load: &Load<'_>,
         reuse: bool,
         output: (&File, &File),
     ) -> Result<Arc<Template>, NotLoaded> {
         let invocation = resolver.template(process)?;
-        let load = resolver.load(process)?;
-        let text = serde_json::to_string(&load)
+        let text = serde_json::to_string(load)
             .map_err(|error| Error::internal("code cannot be described").source(error))?;
         // It holds what secrets the environment has, as the process does; it is never shown.
-        let key = format!("{reuse} {text} {} {:?} {:?}", version(&load), invocation.workdir, invocation.env);
+        let key = format!("{reuse} {text} {} {:?} {:?}", version(load), invocation.workdir, invocation.env);
         loop {
             let cell = self.cell(&key);
             let template = cell
-                .get_or_try_init(|| async { Template::load(&invocation, &load, output).await.map(Arc::new) })
+                .get_or_try_init(|| async { Template::load(&invocation, load, output).await.map(Arc::new) })
                 .await?;
             if !template.is_dead() {
                 return Ok(Arc::clone(template));
@@ -127,15 +126,15 @@ impl From<Error> for NotLoaded {
     }
 }
 
-/// Those who wait for a run's end, by its id. `None` once the template is dead.
-type Waiting = Arc<Mutex<Option<HashMap<String, oneshot::Sender<Ended>>>>>;
+/// The runs that a template has taken; `None` once it is dead.
+type Runs = Arc<Mutex<Option<Taken>>>;
 
 /// A Python process that has done the imports.
 pub(crate) struct Template {
     socket: tokio::sync::Mutex<OwnedWriteHalf>,
-    waiting: Waiting,
+    runs: Runs,
     dead: Arc<AtomicBool>,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    room: Arc<Semaphore>,
     leader: i32,
 }
 
@@ -162,52 +161,60 @@ impl Template {
             .map_err(|error| Error::io("start", &invocation.program, error))?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
         let mut guard = KillOnDrop::new(Some(leader));
-        let (mut reader, mut writer) = ours.into_split();
-        frame::send(&mut writer, &Frame::Load(load), &[]).await.map_err(broken)?;
-        match frame::receive(&mut reader).await.map_err(broken)? {
-            Some(answer) if answer.get("ready").is_some() => {}
-            Some(answer) => return Err(NotLoaded::Raised(raised(&answer))),
-            None => {
-                let status = child.wait().await.map_err(broken)?;
-                let message = format!("the code could not be loaded: Python ended with {status}");
-                return Err(Error::new(ErrorKind::Failed, message)
-                    .help("the log has what it printed")
-                    .into());
-            }
+        let (reader, mut writer) = ours.into_split();
+        let mut reader = BufReader::new(reader);
+        let request = frame::load(load).map_err(broken)?;
+        frame::send(&mut writer, &request, &[]).await.map_err(broken)?;
+        let mut answer = Vec::new();
+        reader.read_until(b'\n', &mut answer).await.map_err(broken)?;
+        if let Some(error) = answer.strip_prefix(b"failed ") {
+            return Err(NotLoaded::Raised(raised(error)));
+        }
+        if answer != b"ready\n" {
+            let status = child.wait().await.map_err(broken)?;
+            let message = format!("the code could not be loaded: Python ended with {status}");
+            return Err(Error::new(ErrorKind::Failed, message).help("the log has what it printed").into());
         }
         guard.disarm();
-        let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
+        let runs: Runs = Arc::new(Mutex::new(Some(Taken::default())));
         let dead = Arc::new(AtomicBool::new(false));
-        tokio::spawn(listen(reader, child, Arc::clone(&waiting), Arc::clone(&dead)));
-        Ok(Self { socket: tokio::sync::Mutex::new(writer), waiting, dead, turn: Arc::default(), leader })
+        tokio::spawn(listen(reader, child, Arc::clone(&runs), Arc::clone(&dead)));
+        let room = Arc::new(Semaphore::new(AT_ONCE));
+        Ok(Self { socket: tokio::sync::Mutex::new(writer), runs, dead, room, leader })
     }
 
-    /// Waits for the worker to be free.
-    pub(crate) async fn turn(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.turn).lock_owned().await
+    /// Waits for room in front of a worker. `None`: it takes no more runs.
+    pub(crate) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).acquire_owned().await.ok()
     }
 
-    /// Starts a run, which gets these open files; what comes back says how it ended, or is dropped where the template
-    /// died.
+    /// Gives it a run, which gets these open files. One with `room` is made by the worker itself, after those that were
+    /// given to it before; others are forked at once.
     pub(crate) async fn start(
         &self,
         id: &str,
-        start: &Frame<'_>,
+        start: &[u8],
         files: &[BorrowedFd<'_>],
-    ) -> Result<oneshot::Receiver<Ended>> {
-        let (sender, receiver) = oneshot::channel();
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Started> {
         let gone =
             || Error::new(ErrorKind::Unavailable, "the warm Python process ended before the run began");
-        match &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(waiting) => drop(waiting.insert(id.to_owned(), sender)),
-            None => return Err(gone()),
-        }
+        // Held, so that the order in which they are noted is that in which they are sent.
         let mut socket = self.socket.lock().await;
+        let started = match &mut *self.runs.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(taken) => taken.insert(id, room),
+            None => return Err(gone()),
+        };
         frame::send(&mut socket, start, files).await.map_err(|error| {
             self.dead.store(true, Ordering::Release);
             gone().source(error)
         })?;
-        Ok(receiver)
+        Ok(started)
+    }
+
+    /// Takes a run back that has not begun; what comes of it is seen as its end.
+    pub(crate) async fn cancel(&self, id: &str) -> std::io::Result<()> {
+        frame::send(&mut *self.socket.lock().await, &frame::cancel(id)?, &[]).await
     }
 
     /// Whether it takes no more runs.
@@ -223,34 +230,45 @@ impl Template {
 }
 
 /// Hands each end to who waits for it, until the template is gone.
-async fn listen(mut reader: OwnedReadHalf, mut child: Child, waiting: Waiting, dead: Arc<AtomicBool>) {
-    let lock = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
+async fn listen(mut reader: BufReader<OwnedReadHalf>, mut child: Child, runs: Runs, dead: Arc<AtomicBool>) {
+    let lock = || runs.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut line = Vec::new();
     loop {
-        match frame::receive(&mut reader).await {
-            Ok(Some(frame)) => {
-                let Some(exited) = frame.get("exited") else { continue };
-                let number =
-                    |key: &str| exited.get(key).and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
-                let id = exited.get("id").and_then(Value::as_str).unwrap_or_default();
-                let waiter = lock().as_mut().and_then(|waiting| waiting.remove(id));
-                let ended = number("signal").map(Ended::Signal).or_else(|| number("code").map(Ended::Code));
-                if let (Some(waiter), Some(ended)) = (waiter, ended) {
-                    let _ = waiter.send(ended);
-                }
-            }
-            Ok(None) => break,
+        line.clear();
+        match reader.read_until(b'\n', &mut line).await {
+            Ok(0) => break,
+            Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "a warm Python process is not understood and is replaced");
-                if let Some(leader) = child.id().and_then(|id| i32::try_from(id).ok()) {
-                    signal_group(leader, rustix::process::Signal::KILL);
-                }
+                tracing::warn!(%error, "a warm Python process is not heard any more and is replaced");
+                drop(KillOnDrop::new(child.id().and_then(|id| i32::try_from(id).ok())));
                 break;
             }
+        }
+        match said(&line) {
+            Some((id, over)) => {
+                if let Some(taken) = &mut *lock() {
+                    taken.over(id, over);
+                }
+            }
+            None => tracing::warn!(line = %line.escape_ascii(), "a warm Python process is not understood"),
         }
     }
     dead.store(true, Ordering::Release);
     *lock() = None;
     let _ = child.wait().await;
+}
+
+/// `ID exit N`, `ID signal N` or `ID cancelled`.
+fn said(line: &[u8]) -> Option<(&str, Over)> {
+    let mut words = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.split(' ');
+    let id = words.next()?;
+    let over = match (words.next()?, words.next().map(str::parse)) {
+        ("exit", Some(Ok(code))) => Over::Ended(Ended::Code(code)),
+        ("signal", Some(Ok(signal))) => Over::Ended(Ended::Signal(signal)),
+        ("cancelled", None) => Over::Cancelled,
+        _ => return None,
+    };
+    Some((id, over))
 }
 
 /// What tells whether a file was changed since it was loaded.
@@ -260,9 +278,8 @@ fn version(load: &Load<'_>) -> String {
     meta.map(|meta| format!("{:?} {} {}", meta.modified().ok(), meta.len(), meta.ino())).unwrap_or_default()
 }
 
-fn raised(answer: &Value) -> CodeError {
-    let failed = answer.get("failed").cloned().unwrap_or_default();
-    runtime_core::serde_json::from_value(failed).unwrap_or_else(|_| CodeError {
+fn raised(answer: &[u8]) -> CodeError {
+    serde_json::from_slice(answer).unwrap_or_else(|_| CodeError {
         message: "the code could not be loaded".to_owned(),
         ..CodeError::default()
     })

@@ -5,8 +5,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may stop where it stands")]
 
+mod documents;
+mod lists;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+#[path = "../../tests/server/mod.rs"]
+mod server;
+
 use std::{
-    hint::black_box,
     path::Path,
     sync::{
         Arc,
@@ -20,7 +27,7 @@ use runtime_core::{
     Run, RunState, Store,
     jiff::Timestamp,
     serde_json::{self, json},
-    store::{RunFilter, RunRecord},
+    store::RunRecord,
 };
 use runtimes::store::SqliteStore;
 use sqlx::{
@@ -117,7 +124,12 @@ fn fsyncs(path: &Path, count: u32) -> Duration {
 }
 
 /// `writers` that each create runs and take them to their end; gives the writes per second.
-async fn concurrent(store: &Arc<SqliteStore>, next: &Arc<AtomicU32>, writers: u32, runs: u32) -> f64 {
+async fn concurrent<S: Store + 'static>(
+    store: &Arc<S>,
+    next: &Arc<AtomicU32>,
+    writers: u32,
+    runs: u32,
+) -> f64 {
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..writers {
@@ -176,6 +188,7 @@ async fn ratios(folder: &Path) {
         "{WRITERS} writers: {:.0} durable writes/s (median; {:.0} to {:.0})",
         rates[2], rates[0], rates[4]
     );
+    println!("  beside one at a time: {:.1}x", rates[2] * seconds(ours));
     println!("  processor time of a write, all threads: {:.1} us", used * 1e6);
     store.close().await.unwrap();
 }
@@ -185,6 +198,14 @@ fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// The most memory that this process had, in bytes, where the system says so.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    number.unwrap_or_default() * 1024
 }
 
 fn seconds(duration: Duration) -> f64 {
@@ -221,76 +242,6 @@ fn writes(criterion: &mut Criterion, runtime: &Runtime, folder: &Path) {
     group.finish();
 }
 
-async fn fill(store: &Arc<SqliteStore>) {
-    const TASKS: u32 = 64;
-    let mut tasks = JoinSet::new();
-    for task in 0..TASKS {
-        let store = Arc::clone(store);
-        tasks.spawn(async move {
-            for n in (task..LISTED).step_by(TASKS as usize) {
-                let mut record = record(n);
-                // Most have ended; few have failed, and fewer are active.
-                let state = match n {
-                    n if n % 1000 == 0 => RunState::Running,
-                    n if n % 100 == 0 => RunState::Error,
-                    _ => RunState::Completed,
-                };
-                record.run.transition(state, Timestamp::now()).unwrap();
-                if state.is_terminal() {
-                    record.owner.clear();
-                }
-                store.create_run(&record).await.unwrap();
-            }
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
-    }
-}
-
-fn reads(criterion: &mut Criterion, runtime: &Runtime, folder: &Path) {
-    let store = Arc::new(runtime.block_on(SqliteStore::open(folder.join("large.db"))).unwrap());
-    runtime.block_on(fill(&store));
-    let middle = runtime.block_on(store.list_runs(&RunFilter::active())).unwrap()[50].run.status.last_update;
-    let base = RunFilter { limit: 50, ..RunFilter::default() };
-    let text = |text: &str| Some(text.to_owned());
-    let label = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
-    let cases = [
-        ("newest", base.clone()),
-        ("project", RunFilter { project: text("project-3"), ..base.clone() }),
-        ("state error", RunFilter { states: vec![RunState::Error], ..base.clone() }),
-        ("active", RunFilter { limit: 50, ..RunFilter::active() }),
-        ("project, active", RunFilter { project: text("project-0"), limit: 50, ..RunFilter::active() }),
-        ("owner", RunFilter { owner: text("one"), ..base.clone() }),
-        ("name", RunFilter { name: text("train-fit"), ..base.clone() }),
-        ("function", RunFilter { function: text("train"), ..base.clone() }),
-        ("label, rare", RunFilter { labels: label("team", "t7"), ..base.clone() }),
-        ("label, on all", RunFilter { labels: label("kind", "local"), ..base.clone() }),
-        (
-            "label and project",
-            RunFilter { labels: label("kind", "local"), project: text("project-3"), ..base.clone() },
-        ),
-        ("time", RunFilter { since: middle, ..base.clone() }),
-        ("uid", RunFilter { uid_prefix: Some(uid(4711)[..8].to_owned()), ..base.clone() }),
-        // The worst: what leads is on every run, and what follows lets almost none through.
-        (
-            "label on all, active",
-            RunFilter { labels: label("kind", "local"), ..RunFilter { limit: 50, ..RunFilter::active() } },
-        ),
-    ];
-    let mut group = criterion.benchmark_group("list 50 of 100,000");
-    for (name, filter) in cases {
-        group.bench_function(name, |bencher| {
-            bencher.to_async(runtime).iter(async || black_box(store.list_runs(&filter).await.unwrap()));
-        });
-    }
-    group.finish();
-    let key = record(4711).run.key();
-    criterion.bench_function("get 1 of 100,000", |bencher| {
-        bencher.to_async(runtime).iter(async || black_box(store.get_run(&key).await.unwrap()));
-    });
-}
-
 fn main() {
     // Beside the build, not in /tmp, which may be memory and would flatter the figures. On purpose, it may: what is
     // left then is the cost of the program alone.
@@ -298,9 +249,13 @@ fn main() {
     let folder = tempfile::tempdir_in(on).unwrap();
     let runtime = Runtime::new().unwrap();
     runtime.block_on(ratios(folder.path()));
+    runtime.block_on(documents::ratios(folder.path()));
+    #[cfg(feature = "postgres")]
+    runtime.block_on(postgres::ratios());
     let mut criterion =
         Criterion::default().sample_size(20).measurement_time(Duration::from_secs(3)).configure_from_args();
     writes(&mut criterion, &runtime, folder.path());
-    reads(&mut criterion, &runtime, folder.path());
+    lists::reads(&mut criterion, &runtime, folder.path());
     criterion.final_summary();
+    println!("the most memory of all this: {} MiB", peak() >> 20);
 }

@@ -3,29 +3,16 @@
 //! A durable commit costs one `fsync`, whether it carries one change or two hundred. While one commit is on its way
 //! to the disk, the next batch gathers: the more callers, the larger the batches, without any waiting on purpose.
 
-use std::{
-    collections::HashSet,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use runtime_core::{Error, Result, run::RunKey};
-use sqlx::{Connection, SqliteConnection, query_scalar};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::{Interval, MissedTickBehavior, interval},
 };
 use tracing::warn;
 
-use super::{
-    batch::{Counts, commit, first_count},
-    connect::{PATIENCE, pause},
-    documents::{DocumentRow, Which},
-    error::{from_sqlx, is_about_data, is_busy, is_orphan},
-    row::RunRow,
-    statement::{FunctionRow, Statements},
-};
+use super::row::{DocumentRow, FunctionRow, RunRow, TagRow, Which};
 
 /// The most changes of one transaction.
 pub(super) const MAX_BATCH: usize = 256;
@@ -33,8 +20,34 @@ pub(super) const MAX_BATCH: usize = 256;
 /// How often the writer steps back for callers that are about to ask.
 const YIELDS: usize = 2;
 
-/// How often to look whether another process changed the store, while somebody wants to know.
-const LOOK: Duration = Duration::from_millis(100);
+/// What each change of a batch came to, in the batch's order.
+pub(super) type Counts = Vec<Result<u64>>;
+
+/// A database as its writer sees it.
+pub(super) trait Engine: Send + 'static {
+    /// Makes all these changes durable, or none, however long the database is busy or away, within reason. A change
+    /// whose condition does not hold counts 0 and hinders nobody.
+    fn commit(&mut self, batch: &[Request]) -> impl Future<Output = sqlx::Result<Counts>> + Send;
+
+    /// Whether the fault is in what was written, and not in the database or the way to it.
+    fn is_about_data(error: &sqlx::Error) -> bool;
+
+    /// Whether what was written belongs to something that is not there.
+    fn is_orphan(error: &sqlx::Error) -> bool;
+
+    /// The error of an operation; one fault may be the error of many.
+    fn error(&self, operation: &'static str, error: Arc<sqlx::Error>) -> Error;
+
+    /// Somebody wants to be told of what others change: says how often to look, or `None` where looking is not
+    /// needed, because the database itself rings the bell.
+    fn watch(&mut self, bell: &Arc<watch::Sender<u64>>) -> impl Future<Output = Option<Duration>> + Send;
+
+    /// Whether others changed something since the last look.
+    fn look(&mut self) -> impl Future<Output = bool> + Send;
+
+    /// Lets go of the database.
+    fn close(self) -> impl Future<Output = sqlx::Result<()>> + Send;
+}
 
 /// A change of the store. The answer counts what it changed: 0 says that a condition did not hold.
 pub(super) enum Write {
@@ -43,6 +56,7 @@ pub(super) enum Write {
     UpdateRunWith(RunRow, Vec<DocumentRow>),
     DeleteRun(RunKey),
     PutFunction(FunctionRow),
+    TagFunction(TagRow),
     DeleteFunction {
         project: String,
         name: String,
@@ -69,6 +83,7 @@ impl Write {
             Self::UpdateRun(_) | Self::UpdateRunWith(..) => "store.update_run",
             Self::DeleteRun(_) => "store.delete_run",
             Self::PutFunction(_) => "store.put_function",
+            Self::TagFunction(_) => "store.tag_function",
             Self::DeleteFunction { .. } => "store.delete_function",
             Self::PutDocument(_) => "store.put_document",
             Self::DeleteDocument(_) => "store.delete_document",
@@ -95,26 +110,25 @@ pub(super) struct Request {
 }
 
 /// The writer's end of the store.
-pub(super) struct Writer {
-    pub(super) path: Arc<Path>,
-    pub(super) connection: SqliteConnection,
+pub(super) struct Writer<E> {
+    pub(super) engine: E,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) changes: Arc<watch::Sender<u64>>,
     /// Somebody wants to be told of changes.
     pub(super) subscribed: Arc<Notify>,
-    pub(super) statements: Statements,
 }
 
-/// While somebody wants to be told: when to look, and what was seen last.
-struct Watching {
-    every: Interval,
-    version: Option<i64>,
+/// Who wants to be told of what others change, and how they are.
+enum Watching {
+    Nobody,
+    Looking(Interval),
+    Told,
 }
 
-impl Writer {
+impl<E: Engine> Writer<E> {
     /// Writes until it is told to close, or nobody can ask any more.
     pub(super) async fn run(mut self) {
-        let mut watching: Option<Watching> = None;
+        let mut watching = Watching::Nobody;
         let mut held = None;
         let mut last = 1;
         loop {
@@ -125,8 +139,8 @@ impl Writer {
                     Some(request) => request,
                     None => break,
                 },
-                () = self.subscribed.notified(), if watching.is_none() => {
-                    watching = Some(self.start_watching().await);
+                () = self.subscribed.notified(), if matches!(watching, Watching::Nobody) => {
+                    watching = self.start_watching().await;
                     continue;
                 }
                 () = due(&mut watching) => {
@@ -135,30 +149,35 @@ impl Writer {
                 }
             };
             if matches!(first.write, Write::Close) {
-                let closed = self.connection.close().await;
-                let _ = first
-                    .answer
-                    .send(closed.map(|()| 1).map_err(|error| from_sqlx(&self.path, "store.close", error)));
-                return;
+                return self.close(first.answer).await;
             }
             let batch;
             (batch, held) = gather(&mut self.requests, first, last).await;
             last = batch.len();
             self.write(batch).await;
         }
-        if let Err(error) = self.connection.close().await {
-            warn!(%error, path = %self.path.display(), "the store was not closed cleanly; nothing is lost");
+        if let Err(error) = self.engine.close().await {
+            warn!(%error, "the store was not closed cleanly; nothing is lost");
         }
+    }
+
+    async fn close(self, answer: oneshot::Sender<Result<u64>>) {
+        // What is asked from now on is refused, and what has been asked and not answered too.
+        drop(self.requests);
+        let closed = self.engine.close().await;
+        let failed =
+            |error| Error::internal(format!("the store was not closed cleanly: {error}")).source(error);
+        let _ = answer.send(closed.map(|()| 1).map_err(|error| failed(error).operation("store.close")));
     }
 
     /// Writes a batch and answers everybody in it.
     async fn write(&mut self, batch: Vec<Request>) {
-        let done = match self.patiently(&batch).await {
+        let done = match self.engine.commit(&batch).await {
             // One of them cannot be stored: the others must not suffer, so each goes alone.
-            Err(error) if batch.len() > 1 && is_about_data(&error) => {
+            Err(error) if batch.len() > 1 && E::is_about_data(&error) => {
                 let mut done = Vec::with_capacity(batch.len());
                 for request in &batch {
-                    let alone = self.patiently(std::slice::from_ref(request)).await;
+                    let alone = self.engine.commit(std::slice::from_ref(request)).await;
                     done.push(
                         alone.map_or_else(|error| Err(self.failed(request, Arc::new(error))), first_count),
                     );
@@ -182,56 +201,50 @@ impl Writer {
     }
 
     fn failed(&self, request: &Request, error: Arc<sqlx::Error>) -> Error {
-        if is_orphan(&error)
+        if E::is_orphan(&error)
             && let Some(orphan) = request.write.orphan()
         {
             return orphan;
         }
-        from_sqlx(&self.path, request.write.operation(), error)
-    }
-
-    /// Commits a batch, again while another process is in the way.
-    async fn patiently(&mut self, batch: &[Request]) -> sqlx::Result<Counts> {
-        let started = Instant::now();
-        loop {
-            match commit(&mut self.connection, &self.statements, batch).await {
-                Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => pause().await,
-                result => return result,
-            }
-        }
+        self.engine.error(request.write.operation(), error)
     }
 
     async fn start_watching(&mut self) -> Watching {
-        let mut every = interval(LOOK);
-        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let version = self.version().await;
+        let watching = match self.engine.watch(&self.changes).await {
+            Some(every) => {
+                let mut every = interval(every);
+                every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                Watching::Looking(every)
+            }
+            None => Watching::Told,
+        };
         // What happened before the first look is not known: let them look themselves.
         self.changes.send_modify(|count| *count += 1);
-        Watching { every, version }
+        watching
     }
 
-    async fn look(&mut self, watching: Option<Watching>) -> Option<Watching> {
-        let mut watching = watching.filter(|_| self.changes.receiver_count() > 0)?;
-        let version = self.version().await;
-        if version != watching.version {
-            watching.version = version;
+    async fn look(&mut self, watching: Watching) -> Watching {
+        if self.changes.receiver_count() == 0 {
+            return Watching::Nobody;
+        }
+        if self.engine.look().await {
             self.changes.send_modify(|count| *count += 1);
         }
-        Some(watching)
-    }
-
-    /// A number that changes with the commits of others, and not with those of this connection.
-    async fn version(&mut self) -> Option<i64> {
-        query_scalar("PRAGMA data_version").fetch_one(&mut self.connection).await.ok()
+        watching
     }
 }
 
 /// When it is time to look at what others did; never, while nobody wants to know.
-async fn due(watching: &mut Option<Watching>) {
+async fn due(watching: &mut Watching) {
     match watching {
-        Some(watching) => drop(watching.every.tick().await),
-        None => std::future::pending().await,
+        Watching::Looking(every) => drop(every.tick().await),
+        _ => std::future::pending().await,
     }
+}
+
+/// The count of a batch of one.
+fn first_count(counts: Counts) -> Result<u64> {
+    counts.into_iter().next().unwrap_or(Ok(0))
 }
 
 /// Takes whatever waits: the batch, and the request with which the next one begins.

@@ -1,0 +1,48 @@
+//! The PostgreSQL store, on a server of the benchmark's own, through its socket.
+
+use std::{
+    sync::{Arc, atomic::AtomicU32},
+    time::Instant,
+};
+
+use runtime_core::Store;
+use runtimes::store::PostgresStore;
+
+use super::{RUNS_A_ROUND, WRITERS, concurrent, lists, median, record, seconds, server::Server};
+
+/// Prints what writes and lists cost.
+pub(crate) async fn ratios() {
+    const RUNS: u32 = 500;
+    let Some(server) = Server::start("") else { return };
+    let store = Arc::new(PostgresStore::connect(&server.fresh()).await.unwrap());
+    let mut times = Vec::new();
+    for n in 0..RUNS {
+        let started = Instant::now();
+        store.create_run(&record(n)).await.unwrap();
+        times.push(started.elapsed());
+    }
+    let one = median(times);
+    println!("PostgreSQL, one write at a time: {one:?}");
+    let rate = concurrent(&store, &Arc::new(AtomicU32::new(RUNS)), WRITERS, RUNS_A_ROUND).await;
+    println!(
+        "PostgreSQL, {WRITERS} writers: {rate:.0} durable writes/s, {:.1}x one at a time",
+        rate * seconds(one)
+    );
+    store.close().await.unwrap();
+
+    let url = server.fresh();
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::connect(&url).await.unwrap());
+    lists::fill(&store).await;
+    // The server does that by itself, a minute later.
+    server.sql(&url, "ANALYZE");
+    for (name, filter) in lists::cases(lists::middle(&*store).await) {
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            let started = Instant::now();
+            store.list_runs(&filter).await.unwrap();
+            times.push(started.elapsed());
+        }
+        println!("PostgreSQL, list 50 of 100,000, {name}: {:?}", median(times));
+    }
+    store.close().await.unwrap();
+}
