@@ -46,8 +46,9 @@ impl Storage {
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         let upload = opened.store.put_multipart_opts(&opened.key, options).await.map_err(failed)?;
         let part = usize::try_from(PART.max(size / MOST_PARTS)).unwrap_or(usize::MAX);
-        let mut upload = Upload(Some(WriteMultipart::new_with_chunk_size(upload, part)));
-        upload.send(file, from, size, &opened, place, meter).await
+        let writer = Some(WriteMultipart::new_with_chunk_size(upload, part));
+        let mut upload = Upload { writer, opened: &opened, place };
+        upload.send(file, from, size, meter).await
     }
 
     /// Asks whether something could be written below a place, before it is needed: what is clear at once is said.
@@ -104,23 +105,20 @@ impl Storage {
 }
 
 /// An upload in parts, given up where it is dropped: what was sent would be kept, and paid for, for ever.
-struct Upload(Option<WriteMultipart>);
+struct Upload<'a> {
+    writer: Option<WriteMultipart>,
+    opened: &'a Opened,
+    place: &'a Place,
+}
 
-impl Upload {
-    async fn send(
-        &mut self,
-        mut file: File,
-        from: &Path,
-        size: u64,
-        opened: &Opened,
-        place: &Place,
-        meter: &Meter,
-    ) -> Result<()> {
-        let failed = |error| error::request("write", place, &opened.project, error);
+impl Upload<'_> {
+    async fn send(&mut self, mut file: File, from: &Path, size: u64, meter: &Meter) -> Result<()> {
+        let (place, project) = (self.place, &self.opened.project);
+        let failed = |error| error::request("write", place, project, error);
         let mut buffer = vec![0; 1024 * 1024];
         let mut sent = 0;
         loop {
-            let Some(upload) = &mut self.0 else { return Err(Error::internal("an upload was lost")) };
+            let Some(upload) = &mut self.writer else { return Err(Error::internal("an upload was lost")) };
             let count = file.read(&mut buffer).await.map_err(|error| Error::io("read", from, error))?;
             if count == 0 {
                 break;
@@ -131,16 +129,16 @@ impl Upload {
             meter.add(count as u64);
         }
         check_size(from, size, sent)?;
-        match self.0.take() {
+        match self.writer.take() {
             Some(upload) => upload.finish().await.map(drop).map_err(failed),
             None => Err(Error::internal("an upload was lost")),
         }
     }
 }
 
-impl Drop for Upload {
+impl Drop for Upload<'_> {
     fn drop(&mut self) {
-        if let (Some(upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(upload), Ok(runtime)) = (self.writer.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(async move {
                 // Where the storage cannot be asked, its own rules for such uploads clean it up.
                 if upload.abort().await.is_err() {

@@ -151,12 +151,12 @@ impl Builder {
 
 /// The secrets of the target "this machine", where this build has it.
 #[cfg(any(feature = "handler", feature = "local"))]
-fn default_secrets(home: &Path) -> Option<Arc<dyn SecretSource>> {
+fn default_secrets(home: &std::path::Path) -> Option<Arc<dyn SecretSource>> {
     Some(Arc::new(runtime_local::host::SecretFolder::new(home.join("secrets"))))
 }
 
 #[cfg(not(any(feature = "handler", feature = "local")))]
-fn default_secrets(_: &Path) -> Option<Arc<dyn SecretSource>> {
+fn default_secrets(_: &std::path::Path) -> Option<Arc<dyn SecretSource>> {
     None
 }
 
