@@ -4,7 +4,8 @@
 //! - a `local` run beside the bare process,
 //! - forked handlers beside bare forks of the same template,
 //! - reused handlers beside a socket's round trip,
-//! - Rust handlers beside the store's writes alone.
+//! - Rust handlers beside the store's writes alone,
+//! - the iterations of one run with hyper-parameters, forked handlers, beside bare forks.
 
 use std::{
     io::{Read, Write},
@@ -60,6 +61,9 @@ fn main() -> Outcome {
         if wanted("rust") {
             rust(&orchestrator, &home).await?;
         }
+        if wanted("iterations") {
+            iterations(&orchestrator, &home, &python).await?;
+        }
         orchestrator.close().await?;
         Outcome::Ok(())
     })?;
@@ -105,22 +109,57 @@ async fn local(orchestrator: &Orchestrator, home: &Path, python: &Path) -> Outco
 }
 
 async fn forks(orchestrator: &Orchestrator, home: &Path, python: &Path) -> Outcome {
-    let floor = || -> Outcome<f64> {
-        let program = "import gc, os, sys, time, runtimes.template\n\
-            gc.freeze()\nn = 1000\nbegin = time.perf_counter()\n\
-            for _ in range(n):\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\n\
-            print(n / (time.perf_counter() - begin))";
-        let agent = std::fs::read_dir(home.join("agent"))?.next().ok_or("no agent")??.path();
-        let output = Command::new(python).args(["-c", program]).env("PYTHONPATH", agent).output()?;
-        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
-    };
     let function = python_handler(home, false)?;
     rate(orchestrator, &function, 64, FORKS).await?;
     let mut pairs = Vec::new();
     for _ in 0..5 {
-        pairs.push((rate(orchestrator, &function, 1000, FORKS).await?, floor()?));
+        pairs.push((rate(orchestrator, &function, 1000, FORKS).await?, bare_forks(home, python)?));
     }
     print_rates("forked handlers / bare forks", &pairs, "at least 0.70x");
+    Ok(())
+}
+
+/// Forks a second of the template alone.
+fn bare_forks(home: &Path, python: &Path) -> Outcome<f64> {
+    let program = "import gc, os, sys, time, runtimes.template\n\
+        gc.freeze()\nn = 1000\nbegin = time.perf_counter()\n\
+        for _ in range(n):\n    pid = os.fork()\n    if pid == 0: os._exit(0)\n    os.waitpid(pid, 0)\n\
+        print(n / (time.perf_counter() - begin))";
+    let agent = std::fs::read_dir(home.join("agent"))?.next().ok_or("no agent")??.path();
+    let output = Command::new(python).args(["-c", program]).env("PYTHONPATH", agent).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
+/// 1,000 iterations of one run, one at a time as they are by default, and several at a time.
+async fn iterations(orchestrator: &Orchestrator, home: &Path, python: &Path) -> Outcome {
+    let file = home.join("iteration.py");
+    std::fs::write(&file, "def nothing(n):\n    pass\n")?;
+    let mut function = Function::from_code(&file, Some("handler"))?;
+    function.spec.default_handler = "nothing".to_owned();
+    let sweep = |count: usize, parallel: u32| {
+        let (orchestrator, mut request) = (orchestrator.clone(), Request::new(function.clone()));
+        async move {
+            request.spec.hyperparams.insert("n".to_owned(), (0..count).collect());
+            request.spec.hyper_param_options.parallel_runs = Some(parallel);
+            let begin = Instant::now();
+            let run = orchestrator.run(request).await?;
+            completed(&run)?;
+            if run.status.iterations.len() != count + 1 {
+                return Err(format!("{} rows", run.status.iterations.len()).into());
+            }
+            Outcome::Ok(count as f64 / begin.elapsed().as_secs_f64())
+        }
+    };
+    sweep(64, FORKS as u32).await?;
+    for (parallel, name) in
+        [(1, "iterations, 1 at a time / forks"), (FORKS as u32, "iterations, 6 at a time / forks")]
+    {
+        let mut pairs = Vec::new();
+        for _ in 0..3 {
+            pairs.push((sweep(1000, parallel).await?, bare_forks(home, python)?));
+        }
+        print_rates(name, &pairs, "at least 320/s");
+    }
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod data;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod orchestrator;
@@ -10,7 +11,7 @@ pub mod store;
 #[cfg(all(feature = "http", feature = "source"))]
 mod web;
 
-pub use orchestrator::{Builder, Handle, Orchestrator, Reproduction, Request, Update};
+pub use orchestrator::{Builder, Handle, Orchestrator, ParamFile, Reproduction, Request, Update};
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};
 #[cfg(any(feature = "handler", feature = "local"))]

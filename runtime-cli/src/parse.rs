@@ -4,12 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use runtimes::{
     Error, ErrorKind, Result,
-    core::{
-        jiff::Timestamp,
-        run::parse_duration,
-        serde_json::{Map, Value},
-        yaml,
-    },
+    core::{jiff::Timestamp, run::parse_duration, serde_json::Value},
 };
 
 /// `key=value`.
@@ -109,31 +104,6 @@ pub(crate) fn limits(text: &str) -> Result<Limits> {
     Ok(limits)
 }
 
-/// Reads a file of parameters: a YAML or JSON object.
-pub(crate) fn param_file(path: &Path) -> Result<Map<String, Value>> {
-    let place = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-    let wrong = |message: String| {
-        Error::invalid(place.as_str(), message).help("write one `name: value` a line, or a JSON object")
-    };
-    let value: Value = if path.extension().is_some_and(|extension| extension == "json") {
-        runtimes::core::serde_json::from_str(&text).map_err(|error| wrong(format!("not JSON: {error}")))?
-    } else {
-        yaml::read(&text, &place)?
-    };
-    match value {
-        Value::Object(map) => Ok(map),
-        other => {
-            let found = match other {
-                Value::Null => "nothing",
-                Value::Array(_) => "a list",
-                _ => "a single value",
-            };
-            Err(wrong(format!("a parameter file holds names and values; this one holds {found}")))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,21 +163,5 @@ mod tests {
         assert_eq!(location("/data/x.csv").unwrap(), "/data/x.csv");
         let here = std::env::current_dir().unwrap().join("x.csv");
         assert_eq!(location("x.csv").unwrap(), here.to_str().unwrap());
-    }
-
-    #[test]
-    fn parameter_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            param_file(&path)
-        };
-        let map = file("p.yaml", "epochs: 3\nname: adam\nlayers: [8, 8]\n").unwrap();
-        assert_eq!(Value::Object(map), json!({"epochs": 3, "name": "adam", "layers": [8, 8]}));
-        assert_eq!(file("p.json", "{\"a\": null}").unwrap().len(), 1);
-        assert!(file("l.yaml", "- 1\n").unwrap_err().message().ends_with("holds a list"));
-        assert!(file("b.json", "{").unwrap_err().message().starts_with("not JSON"));
-        assert!(file("e.yaml", "").unwrap_err().message().ends_with("holds nothing"));
     }
 }

@@ -36,3 +36,8 @@ pub trait SecretSource: Send + Sync {
     /// What to do to make a missing secret available, for the error that says it is missing.
     fn how_to_set(&self, name: &str, key: &str) -> String;
 }
+
+/// The secret that holds what belongs to a project, by the name that MLRun gives it.
+pub fn project_secret(project: &str) -> String {
+    format!("mlrun-project-secrets-{project}")
+}

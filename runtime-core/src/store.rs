@@ -51,6 +51,8 @@ pub struct RunFilter {
     pub since: Option<Timestamp>,
     /// Followed by this orchestrator.
     pub owner: Option<String>,
+    /// Of this iteration: 0 leaves out the iterations of runs with hyper-parameters.
+    pub iteration: Option<u32>,
     /// At most so many; 0: all.
     pub limit: usize,
 }

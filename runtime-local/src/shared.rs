@@ -50,14 +50,20 @@ pub(crate) fn python(function: &Function, run: &Run) -> PythonEnvironment {
     PythonEnvironment { requirements, interpreter: None, exactly: run.spec.packages.clone() }
 }
 
-/// How long the run may execute: the run's own threshold before the function's; `-1` is for ever.
+/// How long the run may execute: the run's own threshold before the function's; `-1` is for ever. MLRun's pages call
+/// it `running`, too.
 fn deadline(function: &Function, run: &Run) -> Result<Option<Duration>> {
-    const NAME: &str = "executing";
-    let (threshold, field) = match run.spec.state_thresholds.get(NAME) {
-        Some(threshold) => (Some(threshold), "run.spec.state_thresholds.executing"),
-        None => (function.spec.pod.state_thresholds.get(NAME), "spec.state_thresholds.executing"),
-    };
-    threshold.map_or(Ok(None), |text| parse_duration(text).map_err(|error| error.at(field)))
+    for (thresholds, place) in
+        [(&run.spec.state_thresholds, "run.spec"), (&function.spec.pod.state_thresholds, "spec")]
+    {
+        for name in ["executing", "running"] {
+            if let Some(text) = thresholds.get(name) {
+                let field = format!("{place}.state_thresholds.{name}");
+                return parse_duration(text).map_err(|error| error.at(field));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// `resources.limits` of the main process.

@@ -117,7 +117,7 @@ fn parcel(function: &Function, base: &Path) -> Result<Parcel> {
     ] {
         field.clear();
     }
-    function.status = Default::default();
+    function.status = runtime_core::function::Status::default();
     function.metadata.hash = function.hash();
     let code = function.code()?.map(|code| {
         let name = Path::new(&code.name).file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
-use runtime_core::{Error, Registry, Result, Store, Target};
+use runtime_core::{Error, Registry, Result, Store, Target, secret::SecretSource};
 use tokio::sync::watch as channel;
 
 use super::{
@@ -18,7 +18,9 @@ use super::{
     owner::Owner,
     place,
     reserve::Reserve,
+    stage::Fetching,
 };
+use crate::data::Storage;
 
 /// Puts an orchestrator together.
 pub struct Builder {
@@ -29,6 +31,7 @@ pub struct Builder {
     pub(super) lease: Duration,
     pub(super) registry: Option<Registry>,
     pub(super) targets: Vec<Arc<dyn Target>>,
+    pub(super) secrets: Option<Arc<dyn SecretSource>>,
 }
 
 impl Builder {
@@ -79,6 +82,13 @@ impl Builder {
         self
     }
 
+    /// Other secrets of projects than those in the home folder; with them data is read and written.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn SecretSource>) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -104,6 +114,7 @@ impl Builder {
             Some(registry) => registry,
             None => linked()?,
         };
+        let secrets = default_secrets(&home);
         let place = Place::of(&home)?;
         let owner = Owner::register(&home, &place, leased)?;
         let lease = leased.then(|| Lease::new(Arc::clone(&store), owner.id(), place.clone(), self.lease));
@@ -124,6 +135,8 @@ impl Builder {
             versions: Mutex::default(),
             looking: AtomicBool::new(false),
             checked: Known::default(),
+            storage: Storage::new(self.secrets.or(secrets)),
+            fetching: Fetching::default(),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
         if self.recover {
@@ -134,6 +147,17 @@ impl Builder {
         }
         Ok(orchestrator)
     }
+}
+
+/// The secrets of the target "this machine", where this build has it.
+#[cfg(any(feature = "handler", feature = "local"))]
+fn default_secrets(home: &Path) -> Option<Arc<dyn SecretSource>> {
+    Some(Arc::new(runtime_local::host::SecretFolder::new(home.join("secrets"))))
+}
+
+#[cfg(not(any(feature = "handler", feature = "local")))]
+fn default_secrets(_: &Path) -> Option<Arc<dyn SecretSource>> {
+    None
 }
 
 /// The kinds of the features of this build, and those of other linked crates.

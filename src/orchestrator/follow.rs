@@ -8,13 +8,15 @@ use std::{
 use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Result, Run, RunState, Runtime, Target,
+    logs::LogLine,
     run::{Cause, Packages, Reason, Verdict},
     store::RunRecord,
     target::{Event, Job},
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Inner, log::LogWriter, reduce};
+use super::{Inner, log::LogWriter, reduce, retry};
+use crate::data::documents;
 
 /// How long an event may wait for the next one.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -64,6 +66,8 @@ pub(super) struct Follow {
     pub(super) notes: Vec<String>,
     /// The packages that it has, where they are still to be written.
     pub(super) packages: Option<Packages>,
+    /// It waited too long, and was stopped for that.
+    pub(super) overdue: Option<Cause>,
 }
 
 impl Follow {
@@ -87,15 +91,41 @@ impl Follow {
         if recorded {
             self.inner.remove_source(&key);
         }
+        if recorded && let Err(error) = self.clear() {
+            tracing::warn!(%key, %error, "what was fetched for an ended run could not be removed");
+        }
         self.inner.reserve.restore();
         self.inner.forget(&key);
     }
 
+    /// One attempt after the other, until the run has ended.
     async fn follow(&mut self, mut job: Job) -> Result<()> {
+        loop {
+            if self.record.run.state() == RunState::PendingRetry {
+                self.wait_for_retry().await?;
+                if self.record.run.state().is_terminal() {
+                    return Ok(());
+                }
+                job.resumed = false;
+                job.attempt = self.record.attempt;
+                job.run = Arc::new(self.record.run.clone());
+            }
+            self.attempt(job.clone()).await?;
+            if self.record.run.state().is_terminal() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One attempt, until it has ended: the run with it, or it waits for the next one.
+    async fn attempt(&mut self, mut job: Job) -> Result<()> {
         job.log_position = self.log.position.clone();
         let grace = grace(&job);
         let key = job.key.clone();
-        let Some((job, _source)) = self.fetch_source(job).await? else { return Ok(()) };
+        let Some((mut job, _source)) = self.fetch_source(job).await? else { return Ok(()) };
+        if let Some(verdict) = self.stage(&mut job).await? {
+            return self.end(verdict).await;
+        }
         let mut events = match self.target.apply(job).await {
             Ok(events) => events,
             Err(error) => return self.end(not_started(&error)).await,
@@ -105,6 +135,7 @@ impl Follow {
         }
         let mut batch = Vec::new();
         loop {
+            let patience = self.patience();
             tokio::select! {
                 biased;
                 Some(grace) = self.aborts.recv() => {
@@ -121,9 +152,12 @@ impl Follow {
                     }
                     self.take(&mut batch).await?;
                 }
+                () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
+                    self.give_up_waiting().await?;
+                }
             }
         }
-        if self.record.run.state().is_terminal() {
+        if self.record.run.state().is_terminal() || self.record.run.state() == RunState::PendingRetry {
             return Ok(());
         }
         self.end(lost()).await
@@ -147,6 +181,9 @@ impl Follow {
             }
         }
         self.write_log().await;
+        if let Some(verdict) = verdict.as_mut().filter(|verdict| verdict.state.is_terminal()) {
+            self.deliver(verdict).await?;
+        }
         if verdict.is_some() || !self.notes.is_empty() || self.packages.is_some() {
             self.record_verdict(verdict.as_ref()).await?;
         }
@@ -167,13 +204,28 @@ impl Follow {
         Ok(())
     }
 
+    /// Removes what was fetched for the run, and what was sent elsewhere.
+    fn clear(&self) -> Result<()> {
+        let run = &self.record.run;
+        let moved = |text: &String| crate::data::is_url(text);
+        let wrote = run.status.artifacts.iter().any(|artifact| crate::data::is_url(artifact.target_path()));
+        if !(run.spec.inputs.values().any(moved) || moved(&run.spec.output_path) || wrote) {
+            return Ok(());
+        }
+        self.inner.clear_delivered(run)?;
+        self.inner.unstage(&run.key())
+    }
+
     pub(super) async fn end(&mut self, verdict: Verdict) -> Result<()> {
         self.record_verdict(Some(&verdict)).await
     }
 
     /// Records what is true now, and the notes; what the store does not take is left for the next change.
     async fn record_verdict(&mut self, verdict: Option<&Verdict>) -> Result<()> {
-        let started = self.started;
+        let overdue = verdict.filter(|_| self.overdue.is_some());
+        let overdue = overdue.map(|verdict| self.with_patience(verdict.clone()));
+        let verdict = overdue.as_ref().or(verdict);
+        let (started, log_end) = (self.started, self.log.length);
         let notes = std::mem::take(&mut self.notes);
         let packages = self.packages.take();
         let recorded = self
@@ -187,7 +239,11 @@ impl Follow {
                     changed = true;
                 }
                 if let Some(verdict) = verdict {
-                    changed |= reduce::reduce(run, verdict, started, now);
+                    changed |= retry::again(run, verdict, log_end, started, now)
+                        || reduce::reduce(run, verdict, started, now);
+                    if run.state().is_terminal() {
+                        retry::close(run, log_end, now);
+                    }
                 }
                 Ok(changed)
             })
@@ -199,9 +255,17 @@ impl Follow {
         Ok(())
     }
 
+    /// Says in the log of the run what kept it from starting, or from its end.
+    pub(super) async fn log_error(&mut self, error: &Error) {
+        self.log.push(&LogLine::system(format!("error: {error}")));
+        self.write_log().await;
+        let length = self.log.length;
+        self.live.send_modify(|live| live.log_length = length);
+    }
+
     /// Writes the lines that were taken. A log that cannot be written must not keep the run from its end: it ends
     /// early then, and the run says so.
-    async fn write_log(&mut self) {
+    pub(super) async fn write_log(&mut self) {
         let begin = Instant::now();
         while let Err(error) = self.log.flush() {
             if begin.elapsed() > LOG_PATIENCE {
@@ -233,8 +297,14 @@ impl Follow {
             let ends = next.run.state().is_terminal();
             if ends {
                 next.owner = String::new();
+            } else {
+                next.attempt = u32::try_from(next.run.status.attempts.len()).unwrap_or(u32::MAX);
             }
-            match self.inner.store.update_run(&next).await {
+            let written = match ends && !next.run.status.artifacts.is_empty() {
+                true => self.inner.store.update_run_with(&next, &documents(&next.run)).await,
+                false => self.inner.store.update_run(&next).await,
+            };
+            match written {
                 Ok(revision) => {
                     next.revision = revision;
                     self.record = next;
@@ -329,10 +399,5 @@ fn lost() -> Verdict {
 }
 
 pub(super) fn not_started(error: &Error) -> Verdict {
-    let mut cause = Cause::new(Reason::StartFailed, error.message());
-    if let Some(location) = error.location() {
-        cause.message = format!("{location}: {}", cause.message);
-    }
-    cause.help = error.help_text().map(str::to_owned);
-    Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() }
+    super::stage::failed(Reason::StartFailed, error)
 }

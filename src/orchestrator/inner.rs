@@ -30,7 +30,10 @@ use super::{
     no_run,
     owner::Owner,
     reserve::Reserve,
+    stage::Fetching,
 };
+
+use crate::data::Storage;
 
 /// How often requests of other processes to stop a run are looked for, while runs are followed.
 const LOOK: Duration = Duration::from_millis(200);
@@ -56,6 +59,9 @@ pub(super) struct Inner {
     /// The version of each function that was stored last.
     pub(super) versions: Mutex<HashMap<(String, String), String>>,
     pub(super) looking: AtomicBool,
+    /// What holds inputs and artifacts elsewhere.
+    pub(super) storage: Storage,
+    pub(super) fetching: Fetching,
     /// Functions that need no checking again.
     pub(super) checked: Known,
 }
@@ -148,6 +154,7 @@ impl Inner {
             grace,
             notes: Vec::new(),
             packages: None,
+            overdue: None,
         };
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {

@@ -36,8 +36,9 @@ impl LogWriter {
         }
     }
 
-    /// A log that an earlier orchestrator wrote; a line that it had begun is cut off, to be written again.
-    pub(super) fn resume(path: PathBuf) -> Result<Self> {
+    /// A log that an earlier orchestrator wrote; a line that it had begun is cut off, to be written again. The current
+    /// attempt's lines begin at `begin`.
+    pub(super) fn resume(path: PathBuf, begin: u64) -> Result<Self> {
         let mut log = Self::new(path);
         let file = match OpenOptions::new().read(true).append(true).open(&log.path) {
             Ok(file) => file,
@@ -53,7 +54,9 @@ impl LogWriter {
             if line.pop() != Some(b'\n') {
                 break;
             }
-            if let Ok(line) = LogLine::decode(&line) {
+            if log.length >= begin
+                && let Ok(line) = LogLine::decode(&line)
+            {
                 log.position.advance(&line);
             }
             log.length += read as u64;
@@ -126,6 +129,11 @@ impl LogReader {
         Self { path, reader: None, offset: 0 }
     }
 
+    /// The part that begins at this byte.
+    pub(super) fn part(path: PathBuf, begin: u64) -> Self {
+        Self { path, reader: None, offset: begin }
+    }
+
     /// How much was read.
     pub(super) fn offset(&self) -> u64 {
         self.offset
@@ -137,7 +145,10 @@ impl LogReader {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             none => match File::open(&self.path) {
-                Ok(file) => none.insert(BufReader::new(file)),
+                Ok(mut file) => {
+                    file.seek(SeekFrom::Start(self.offset)).map_err(fail)?;
+                    none.insert(BufReader::new(file))
+                }
                 Err(error) if error.kind() == Io::NotFound => return Ok(None),
                 Err(error) => return Err(fail(error)),
             },
@@ -173,7 +184,7 @@ mod tests {
         assert_eq!(reader.next().unwrap().unwrap().bytes, b"one");
         assert!(reader.next().unwrap().is_none());
 
-        let mut again = LogWriter::resume(path.clone()).unwrap();
+        let mut again = LogWriter::resume(path.clone(), 0).unwrap();
         assert_eq!(again.position, writer.position);
         again.push(&LogLine::system("two"));
         again.flush().unwrap();

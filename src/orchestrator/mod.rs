@@ -1,10 +1,13 @@
 //! The orchestrator: it joins kinds and targets, and remembers.
 
+mod artifacts;
 mod builder;
 mod checked;
+mod deliver;
 mod follow;
 mod functions;
 mod inner;
+mod iterate;
 mod lease;
 mod log;
 mod owner;
@@ -15,7 +18,9 @@ mod reduce;
 mod request;
 mod rerun;
 mod reserve;
+mod retry;
 mod source;
+mod stage;
 mod submit;
 mod tend;
 mod watch;
@@ -25,11 +30,12 @@ use std::{path::Path, sync::Arc, time::Duration};
 pub use builder::Builder;
 use futures_util::stream::BoxStream;
 use inner::Inner;
+pub use iterate::ParamFile;
 use log::LogWriter;
 pub use request::Request;
-pub use rerun::Reproduction;
 #[cfg(feature = "hub")]
 pub(crate) use request::current_dir;
+pub use rerun::Reproduction;
 use runtime_core::{
     Error, ErrorKind, Registry, Result, Run, Store,
     logs::LogLine,
@@ -83,6 +89,7 @@ impl Orchestrator {
             lease: lease::LENGTH,
             registry: None,
             targets: Vec::new(),
+            secrets: None,
         }
     }
 
@@ -96,8 +103,11 @@ impl Orchestrator {
         self.inner.record(&mut prepared).await?;
         let key = prepared.record.run.key();
         let log = LogWriter::new(self.inner.log_path(&key));
-        let submit::Prepared { record, runtime, target, job, .. } = prepared;
-        let live = self.inner.follow(record, runtime, target, log, job);
+        let submit::Prepared { function, record, runtime, target, job, sweep, .. } = prepared;
+        let live = match sweep {
+            Some(sweep) => self.inner.iterate(record, function, (runtime, target), sweep, log, job),
+            None => self.inner.follow(record, runtime, target, log, job),
+        };
         Ok(Handle::here(key.clone(), self.inner.log_path(&key), live))
     }
 
@@ -214,15 +224,39 @@ impl Orchestrator {
         self.watch(key).await?.wait().await
     }
 
-    /// The run whose uid begins so, or the newest one of this name.
+    /// The run whose uid begins so, or the newest one of this name; `UID-3` and `NAME-3` are its third iteration.
     ///
     /// # Errors
     /// `NotFound`; `Invalid` where several uids begin so, naming them.
     pub async fn find(&self, uid_or_name: &str) -> Result<RunRecord> {
-        let filter = RunFilter { uid_prefix: Some(uid_or_name.to_owned()), limit: 3, ..RunFilter::default() };
+        let iteration = uid_or_name.rsplit_once('-').and_then(|(run, n)| Some((run, n.parse::<u32>().ok()?)));
+        match (self.find_whole(uid_or_name).await, iteration) {
+            (Err(error), Some((run, iteration @ 1..))) if error.kind() == ErrorKind::NotFound => {
+                let parent = self.find_whole(run).await.map_err(|_| error)?;
+                let key = RunKey { uid: parent.run.metadata.uid, iteration };
+                self.inner.get(&key).await.map_err(|error| {
+                    error.help(format!("`runtimes get {run} --iterations` lists what there is of it"))
+                })
+            }
+            (found, _) => found,
+        }
+    }
+
+    async fn find_whole(&self, uid_or_name: &str) -> Result<RunRecord> {
+        let filter = RunFilter {
+            uid_prefix: Some(uid_or_name.to_owned()),
+            iteration: Some(0),
+            limit: 3,
+            ..RunFilter::default()
+        };
         let mut found = if uid_or_name.is_empty() { Vec::new() } else { self.list(&filter).await? };
         if found.is_empty() {
-            let filter = RunFilter { name: Some(uid_or_name.to_owned()), limit: 1, ..RunFilter::default() };
+            let filter = RunFilter {
+                name: Some(uid_or_name.to_owned()),
+                iteration: Some(0),
+                limit: 1,
+                ..RunFilter::default()
+            };
             found = self.list(&filter).await?;
         }
         match found.len() {
@@ -245,18 +279,33 @@ impl Orchestrator {
         self.inner.store.list_runs(filter).await
     }
 
-    /// Forgets an ended run: its record and its log, and its artifacts where asked.
+    /// Forgets an ended run: its record and its log, and its artifacts where asked: those in the home folder, and those
+    /// that were sent elsewhere, unless another run has written to the same place since; its iterations with it.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` where it has not ended.
     pub async fn delete(&self, key: &RunKey, artifacts: bool) -> Result<()> {
         let record = self.inner.get(key).await?;
+        for iteration in self.deleted_with(&record).await? {
+            self.delete_one(&iteration, artifacts).await?;
+        }
+        self.delete_one(&record, artifacts).await
+    }
+
+    async fn delete_one(&self, record: &RunRecord, artifacts: bool) -> Result<()> {
+        let key = &record.run.key();
         // The record goes last: as long as it is there, this can be done again.
         if record.run.state().is_terminal() {
             remove(&self.inner.run_folder(key))?;
             self.inner.remove_source(key);
             if artifacts {
-                remove(&self.inner.default_artifacts(&record.run))?;
+                self.inner.remove_delivered(&record.run).await?;
+                let folder = self.inner.default_artifacts(&record.run);
+                let own = match key.iteration {
+                    0 => folder,
+                    iteration => folder.join(iteration.to_string()),
+                };
+                remove(&own)?;
             }
         }
         match self.inner.store.delete_run(key).await? {

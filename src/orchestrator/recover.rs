@@ -9,16 +9,16 @@ use std::{
 use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Function, Result, RunState, Target,
-    run::{Cause, Reason, RunKey, Verdict},
+    run::{Cause, Reason, RunKey, Verdict, hyper::Sweep},
     store::{RunFilter, RunRecord, Version},
 };
 
 use super::{
-    Inner,
+    Inner, iterate,
     lease::{self, Place, Standing},
     log::LogWriter,
     owner::Owner,
-    reduce,
+    reduce, retry,
 };
 
 /// A run that nobody follows.
@@ -31,7 +31,9 @@ pub(super) struct Orphan {
 impl Inner {
     /// Runs that have not ended and that no living orchestrator follows.
     pub(super) async fn orphans(&self) -> Result<Vec<Orphan>> {
-        let active = self.store.list_runs(&RunFilter::active()).await?;
+        let mut active = self.store.list_runs(&RunFilter::active()).await?;
+        let keys: Vec<_> = active.iter().map(|record| (record.run.key(), record.run.state())).collect();
+        iterate::without_followed(&mut active, &keys);
         let standing = self.standing(active.iter().map(|record| record.owner.as_str())).await?;
         let mut orphans = Vec::new();
         for record in active {
@@ -111,6 +113,7 @@ impl Inner {
                 self.remove_source(&key);
             }
         }
+        self.sweep_staged().await?;
         for path in dead {
             let _ = std::fs::remove_file(path);
         }
@@ -165,7 +168,7 @@ impl Inner {
 
     /// Claims an orphan, if nobody else does first, and follows it. What this program cannot run is left to one that
     /// can: it may well go on.
-    async fn take_up(self: &Arc<Self>, mut record: RunRecord) -> Result<bool> {
+    pub(super) async fn take_up(self: &Arc<Self>, mut record: RunRecord) -> Result<bool> {
         let function = self.function_of(&record).await;
         if let Ok(function) = &function {
             self.registry.get(&function.kind)?;
@@ -194,12 +197,20 @@ impl Inner {
 
     fn resume(self: &Arc<Self>, function: &Function, record: &RunRecord) -> Result<()> {
         let runtime = Arc::clone(self.registry.get(&function.kind)?);
-        let plan = runtime.plan(function, &record.run)?;
+        let sweep = Sweep::of(&record.run.spec)?;
+        let first = sweep.as_ref().map(|sweep| sweep.child(&Sweep::base(&record.run), 1));
+        let plan = runtime.plan(function, first.as_ref().unwrap_or(&record.run))?;
         let target = self.target_of(record)?;
         let mut job = self.with_source(function, self.job(record.run.clone(), plan, record.attempt, true))?;
         job.resumed = true;
-        let log = LogWriter::resume(self.log_path(&record.run.key()))?;
-        self.follow(record.clone(), runtime, target, log, job);
+        let log = LogWriter::resume(self.log_path(&record.run.key()), retry::log_begin(&record.run))?;
+        match sweep {
+            Some(sweep) => {
+                let function = Arc::new(function.clone());
+                self.iterate(record.clone(), function, (runtime, target), sweep, log, job);
+            }
+            None => drop(self.follow(record.clone(), runtime, target, log, job)),
+        }
         Ok(())
     }
 

@@ -44,6 +44,7 @@ fn target_state(from: RunState, verdict: &Verdict) -> RunState {
 fn take_report(run: &mut Run, report: &Report) {
     run.status.results.extend(report.results.clone());
     run.status.artifacts.clone_from(&report.artifacts);
+    run.status.iterations.clone_from(&report.iterations);
     run.metadata.labels.extend(report.labels.clone());
     run.metadata.annotations.extend(report.annotations.clone());
     for note in &report.notes {

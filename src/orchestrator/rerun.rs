@@ -72,6 +72,10 @@ fn request(run: Run, function: Function) -> Result<Request> {
     labels.remove("kind");
     labels.remove("owner");
     let source = RunKey { uid: run.metadata.uid, iteration: run.metadata.iteration };
+    // Its source at the same commit.
+    let mut annotations = run.metadata.annotations;
+    annotations.retain(|name, _| [labels::SOURCE, labels::SOURCE_COMMIT].contains(&name.as_str()));
+    annotations.insert(labels::RERUN_OF.to_owned(), source.to_string());
     Ok(Request {
         function,
         base_dir,
@@ -79,7 +83,7 @@ fn request(run: Run, function: Function) -> Result<Request> {
         name: run.metadata.name,
         project: run.metadata.project,
         labels,
-        annotations: [(labels::RERUN_OF.to_owned(), source.to_string())].into(),
+        annotations,
         spec,
         stored: true,
         ..Request::default()

@@ -309,6 +309,13 @@ mod fetch {
 
         async fn record_source(&mut self, root: &Path, prepared: &Prepared) -> Result<()> {
             self.change(|run, _| {
+                // Another one than before, where a run is run again.
+                let before =
+                    run.metadata.annotations.get(labels::SOURCE).filter(|was| **was != prepared.origin);
+                if let Some(was) = before {
+                    let note = format!("its source is {}; it was {was}", prepared.origin);
+                    reduce::add_note(run, &note);
+                }
                 let annotations = &mut run.metadata.annotations;
                 annotations.insert(labels::SOURCE.to_owned(), prepared.origin.clone());
                 annotations.insert(labels::SOURCE_DIR.to_owned(), root.display().to_string());

@@ -2,6 +2,7 @@
 //! recorded or started.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,10 +10,11 @@ use std::{
 use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, function::Metadata, labels,
-    logs::LogPosition, naming, run::RunKey, store::RunRecord, target::Job,
+    logs::LogPosition, naming, run::hyper::Sweep, store::RunRecord, target::Job,
 };
 
-use super::{Inner, Request, checked::Checked, provenance, request::current_dir, source};
+use super::{Inner, Request, checked::Checked, iterate, provenance, request::current_dir, source};
+use crate::data::{ArtifactUri, Place, Scheme};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
@@ -33,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) target: Arc<dyn Target>,
     pub(super) job: Job,
+    /// The iterations, where it is many.
+    pub(super) sweep: Option<Sweep>,
 }
 
 impl Inner {
@@ -57,15 +61,32 @@ impl Inner {
             // The code lies elsewhere; what is given to a run stays relative to the function.
             run.spec.input_path = base_dir.join(&run.spec.input_path).display().to_string();
         }
+        super::retry::take_policy(&function, &mut run)?;
+        let sweep = iterate::prepare(&mut run, &work_dir)?;
         check_inputs(&run, &base_dir)?;
+        self.pin_inputs(&mut run).await?;
+        if let Some(url) = self.artifact_url(&run)? {
+            url.check_writable().map_err(|error| error.at("spec.output_path"))?;
+        }
         run.status.provenance = provenance::of(&run, &function, &base_dir);
-        runtime.validate(&function, &run)?;
-        let plan = runtime.plan(&function, &run)?;
+        // Of many iterations the first one stands for all.
+        let (planned, whole) = match &sweep {
+            Some(sweep) => (iterate::check(&*runtime, &function, &run, sweep)?, Some(run)),
+            None => {
+                runtime.validate(&function, &run)?;
+                (run, None)
+            }
+        };
+        let plan = runtime.plan(&function, &planned)?;
         let target = self.target_for(&*runtime, &plan)?;
-        let mut job = self.with_source(&function, self.job(run, plan, 0, detached))?;
+        let mut job = self.with_source(&function, self.job(planned, plan, 0, detached))?;
         let found = target.check(&job).await?;
+        if let Some(whole) = whole {
+            job.run = Arc::new(whole);
+        }
         let run = Arc::make_mut(&mut job.run);
-        for note in request.notes.iter().chain(notes).chain(&source_notes).chain(&found) {
+        let of_sweep = sweep.iter().flat_map(|sweep| &sweep.notes);
+        for note in request.notes.iter().chain(notes).chain(&source_notes).chain(of_sweep).chain(&found) {
             super::reduce::add_note(run, note);
         }
         if detached && !runtime.capability().survives {
@@ -83,7 +104,7 @@ impl Inner {
             attempt: 0,
         };
         let stored = request.stored && request.function.metadata.hash == function.metadata.hash;
-        Ok(Prepared { function, tag, stored, record, runtime, target, job })
+        Ok(Prepared { function, tag, stored, record, runtime, target, job, sweep })
     }
 
     /// The function of a request as it is stored: named, checked, with its code and its hash.
@@ -140,6 +161,7 @@ impl Inner {
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
             artifact_path: self.artifact_path(&run),
+            inputs: BTreeMap::new(),
             run: Arc::new(run),
             log_position: LogPosition::default(),
             resumed: false,
@@ -148,28 +170,15 @@ impl Inner {
         }
     }
 
-    /// Where the artifacts of a run go: what was asked, with its placeholders filled, or a folder in the home.
-    fn artifact_path(&self, run: &Run) -> String {
-        if run.spec.output_path.is_empty() {
-            return self.default_artifacts(run).display().to_string();
-        }
-        let RunKey { uid, .. } = run.key();
-        let filled = run
-            .spec
-            .output_path
-            .replace("{{run.uid}}", &uid)
-            .replace("{{project}}", &run.metadata.project)
-            .replace("{{run.project}}", &run.metadata.project);
-        if filled.contains("://") {
-            return filled;
-        }
-        let base = run.metadata.annotations.get(labels::WORK_DIR).map(PathBuf::from).unwrap_or_default();
-        base.join(filled).display().to_string()
+    /// The folder into which the code of a run writes artifacts, as text.
+    pub(super) fn artifact_path(&self, run: &Run) -> String {
+        self.artifact_folder(run).display().to_string()
     }
 
-    /// The folder for artifacts of a run that names none.
+    /// The folder for artifacts of a run that names none. Iterations share it: what each writes is put into a folder
+    /// in it, as MLRun does.
     pub(super) fn default_artifacts(&self, run: &Run) -> PathBuf {
-        self.home.join("artifacts").join(&run.metadata.project).join(run.key().to_string())
+        self.home.join("artifacts").join(&run.metadata.project).join(&run.metadata.uid)
     }
 
     fn target_for(&self, runtime: &dyn Runtime, plan: &Plan) -> Result<Arc<dyn Target>> {
@@ -289,18 +298,27 @@ fn new_run(function: &Function, request: &Request, base_dir: &Path, work_dir: &P
     Ok(run)
 }
 
-/// An input that is a file of this machine must be there.
+/// An input that is a file of this machine must be there; what is elsewhere, must be somewhere that can be reached.
 fn check_inputs(run: &Run, base_dir: &Path) -> Result<()> {
     let folder = if run.spec.input_path.is_empty() {
         base_dir.to_owned()
     } else {
         base_dir.join(&run.spec.input_path)
     };
-    for (name, place) in &run.spec.inputs {
-        let path = match place.split_once("://") {
-            Some(("file", path)) => PathBuf::from(path),
-            Some(_) => continue,
-            None => folder.join(place),
+    for (name, text) in &run.spec.inputs {
+        if ArtifactUri::is_uri(text) {
+            continue;
+        }
+        let at = |error: Error| error.at(format!("inputs.{name}"));
+        let place = Place::parse(text).map_err(at)?;
+        let path = match place.path() {
+            Some(path) => folder.join(path),
+            // Without a client here, the agent has one for these.
+            None if place.scheme() == Scheme::Http => continue,
+            None => {
+                place.check_compiled().map_err(at)?;
+                continue;
+            }
         };
         if !path.exists() {
             return Err(Error::not_found(format!("there is no file {}", path.display()))

@@ -1,6 +1,12 @@
 //! A store and a target like the real ones, which kill their process at one chosen step.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use runtimes::{
@@ -17,15 +23,17 @@ use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::{mpsc, watch};
 
 /// Kills this process, as `kill -9` does, at the step of this name.
-pub(crate) struct Fuse(String);
+pub(crate) struct Fuse(String, AtomicUsize);
 
 impl Fuse {
     pub(crate) fn new(step: &str) -> Self {
-        Self(step.to_owned())
+        Self(step.to_owned(), AtomicUsize::new(0))
     }
 
+    /// Comes to a step; the n-th of all is also called `step N`.
     pub(crate) fn burn(&self, step: &str) {
-        if self.0 == step {
+        let count = self.1.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.0 == step || self.0 == format!("step {count}") {
             kill_process(getpid(), Signal::KILL).unwrap();
             loop {
                 std::thread::park();

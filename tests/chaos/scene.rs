@@ -168,6 +168,8 @@ impl Scene {
             let kept = match relative.split('/').collect::<Vec<_>>()[..] {
                 ["runs", _, "log"] => true,
                 ["active"] => true,
+                // An owner's file that had no name yet: the next sweep after a minute takes it.
+                ["owners", name] if name.starts_with('.') => true,
                 ["runs" | "owners" | "active", ..] => false,
                 [.., name] => !name.starts_with('.') || relative.starts_with("envs"),
                 [] => true,

@@ -1,7 +1,11 @@
 //! Work of every sort that can be run here. Each appends its process id to `pids`, so that a second start is seen, and
 //! prints numbered lines to both streams.
 
-use runtimes::{Function, Request, handler::Context};
+use runtimes::{
+    Function, Request,
+    core::run::{Backoff, Retry},
+    handler::Context,
+};
 
 use super::Scene;
 
@@ -9,6 +13,20 @@ use super::Scene;
 pub(crate) const LINES: usize = 40;
 
 const SHELL: &str = "echo $$ >>pids; i=0; while [ $i -lt 40 ]; do echo out $i; echo err $i >&2; i=$((i+1)); sleep 0.002; done; exit 7";
+
+const FLAKY: &str = "echo $$ >>pids; n=$(wc -l <pids); echo try $n; [ $n -ge 3 ]";
+
+const ITERATION: &str = r#"
+import time
+
+def work(context, n):
+    with open("pids", "a") as file:
+        file.write("%d\n" % n)
+    print("begin", n, flush=True)
+    time.sleep(0.02)
+    print("end")
+    context.log_result("answer", n)
+"#;
 
 const ENDLESS: &str = "echo $$ >>pids; echo ready; while :; do sleep 1000; done";
 
@@ -58,6 +76,12 @@ pub(crate) enum Work {
     OneLine,
     /// A Python handler that needs a package.
     Packaged,
+    /// A forked Python handler with hyper-parameters: six iterations, two at a time.
+    Sweep,
+    /// The same, with a process for each.
+    Processes,
+    /// A shell program that fails twice, and is tried again.
+    Flaky,
 }
 
 impl Work {
@@ -69,7 +93,7 @@ impl Work {
     }
 
     pub(crate) fn of(name: &str) -> Self {
-        let more = [Self::Endless, Self::OneLine, Self::Packaged];
+        let more = [Self::Endless, Self::OneLine, Self::Packaged, Self::Sweep, Self::Processes, Self::Flaky];
         Self::ALL.into_iter().chain(more).find(|work| work.name() == name).unwrap()
     }
 
@@ -89,6 +113,9 @@ impl Work {
             }
             Self::Endless => Function::new("local", "endless").with_command("sh").with_args(["-c", ENDLESS]),
             Self::OneLine => Function::new("local", "line").with_command("sh").with_args(["-c", ONE_LINE]),
+            Self::Sweep => Function::new("handler", "sweep").with_code(ITERATION).with_handler("work"),
+            Self::Processes => Function::new("local", "sweep").with_code(ITERATION).with_handler("work"),
+            Self::Flaky => Function::new("local", "flaky").with_command("sh").with_args(["-c", FLAKY]),
             Self::Rust => Function::new("handler", "rust").with_handler("rust_work"),
         }
     }
@@ -98,6 +125,15 @@ impl Work {
         request.base_dir = scene.path().to_owned();
         if self == Self::Packaged {
             request.function.spec.build.requirements = vec![format!("thing @ file://{}", wheel(scene))];
+        }
+        if matches!(self, Self::Sweep | Self::Processes) {
+            request.spec.hyperparams.insert("n".to_owned(), (1..=6).collect());
+            let options = &mut request.spec.hyper_param_options;
+            (options.selector, options.parallel_runs) = (Some("max.answer".to_owned()), Some(2));
+        }
+        if self == Self::Flaky {
+            let backoff = Backoff { base_delay: Some("20ms".to_owned()), ..Backoff::default() };
+            request.spec.retry = Some(Retry { backoff: Some(backoff), ..Retry::new(2) });
         }
         if self == Self::Rust {
             request = request.parameter("path", scene.pids().display().to_string());

@@ -28,8 +28,7 @@ pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Res
     for result in stopped {
         match result {
             Ok(run) => {
-                let line =
-                    format!("{} {} is {}\n", human::uid(&run.metadata.uid), run.metadata.name, run.state());
+                let line = format!("{} {} is {}\n", human::run(&run), run.metadata.name, run.state());
                 stdio::stdout(line.as_bytes())?;
             }
             Err(failure) => {

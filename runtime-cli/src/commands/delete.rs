@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use runtimes::{
     Error, ErrorKind, Orchestrator, Result,
-    core::{run::RunKey, store::RunRecord},
+    core::{
+        run::RunKey,
+        store::{RunFilter, RunRecord},
+    },
 };
 
 use super::runs::FilterArgs;
@@ -32,7 +35,7 @@ pub(crate) struct Args {
     older_than: Option<Duration>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Delete their artifacts too
+    /// Delete their artifacts too, also those that were sent elsewhere
     #[arg(long)]
     artifacts: bool,
 }
@@ -76,6 +79,8 @@ async fn old(orchestrator: &Orchestrator, age: Duration, filter: FilterArgs) -> 
         let status = &record.run.status;
         status.state.is_terminal() && status.end_time.or(status.last_update).is_some_and(|end| end < before)
     };
-    let records = orchestrator.list(&filter.filter()?).await?;
+    // Iterations go with their run.
+    let filter = RunFilter { iteration: Some(0), ..filter.filter()? };
+    let records = orchestrator.list(&filter).await?;
     Ok(records.iter().filter(|record| is_old(record)).map(|record| record.run.key()).collect())
 }

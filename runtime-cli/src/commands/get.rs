@@ -1,6 +1,6 @@
 //! `get`: one run, whole.
 
-use runtimes::Result;
+use runtimes::{Error, Orchestrator, Result, Run};
 
 use crate::{
     home::Home,
@@ -11,6 +11,8 @@ const EXAMPLES: &str = "\
 Examples:
   runtimes get 3f2a                  the run whose uid begins so
   runtimes get train-fit             the newest run of that name
+  runtimes get 3f2a --iterations     what each of its iterations was given, and gave
+  runtimes get 3f2a-7                its seventh iteration
   runtimes get 3f2a -o json          for programs";
 
 /// Show a run: its parameters, results, artifacts and state
@@ -20,6 +22,9 @@ pub(crate) struct Args {
     /// The beginning of a uid, or a name
     #[arg(value_name = "UID|NAME")]
     run: String,
+    /// Its iterations, in place of the run itself
+    #[arg(long)]
+    iterations: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -27,9 +32,31 @@ pub(crate) struct Args {
 pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Result<u8> {
     let orchestrator = home.open_settled().await?;
     let record = orchestrator.find(&args.run).await?;
+    if args.iterations {
+        return iterations(&orchestrator, &record.run, args.output.output, terminal).await;
+    }
     let shown = match args.output.output {
         Format::Table => super::with_view(terminal, |view| view.details(&record)),
         format => data(&record.run, format)?,
+    };
+    stdio::stdout(shown.as_bytes())?;
+    Ok(0)
+}
+
+async fn iterations(
+    orchestrator: &Orchestrator,
+    run: &Run,
+    format: Format,
+    terminal: &Terminal,
+) -> Result<u8> {
+    if !run.spec.is_hyper() {
+        return Err(Error::invalid("--iterations", format!("run {} has none", run.key()))
+            .help("`runtimes run` makes them of hyper-parameters: -x lr=0.1,0.01"));
+    }
+    let records = orchestrator.iterations(&run.metadata.uid).await?;
+    let shown = match format {
+        Format::Table => super::with_view(terminal, |view| view.iterations(run, &records, None)),
+        format => data(&records.iter().map(|record| &record.run).collect::<Vec<_>>(), format)?,
     };
     stdio::stdout(shown.as_bytes())?;
     Ok(0)

@@ -20,6 +20,8 @@ const EXAMPLES: &str = "\
 Examples:
   runtimes logs 3f2a                     what the run whose uid begins so printed
   runtimes logs -f train-fit             follow the newest run of that name until it ends
+  runtimes logs 3f2a-7                   its seventh iteration
+  runtimes logs 3f2a --attempt 1         the first of its attempts
   runtimes logs 3f2a --stream stderr --tail 20";
 
 /// So many bytes are written at once at most.
@@ -35,6 +37,9 @@ pub(crate) struct Args {
     /// Go on until the run ends
     #[arg(short, long)]
     follow: bool,
+    /// What this attempt printed, from 1, where there were several
+    #[arg(long, value_name = "N", conflicts_with_all = ["follow", "tail"])]
+    attempt: Option<u32>,
     /// Begin each line with its time (UTC)
     #[arg(long)]
     timestamps: bool,
@@ -49,6 +54,9 @@ pub(crate) struct Args {
 pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Result<u8> {
     let orchestrator = home.open_settled().await?;
     let key = orchestrator.find(&args.run).await?.run.key();
+    if let Some(attempt) = args.attempt {
+        return print(orchestrator.attempt_logs(&key, attempt).await?, &args, 0, terminal).await;
+    }
     let mut skip = 0;
     let mut follow = args.follow;
     if let Some(tail) = args.tail {
@@ -61,7 +69,7 @@ pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Res
         skip = lines.passed;
     }
     // A run that has ended needs no following, and its log is read the quick way.
-    follow &= !orchestrator.find(&key.uid).await?.run.state().is_terminal();
+    follow &= !orchestrator.find(&key.to_string()).await?.run.state().is_terminal();
     print(orchestrator.logs(&key, follow).await?, &args, skip, terminal).await
 }
 

@@ -28,6 +28,9 @@ const COUNTED: usize = 1000;
 pub(crate) struct Args {
     #[command(flatten)]
     filter: FilterArgs,
+    /// The iterations of runs with hyper-parameters, too
+    #[arg(long)]
+    iterations: bool,
     /// Not older than this (1h, 2d)
     #[arg(long, value_name = "AGE", value_parser = parse::duration)]
     since: Option<Duration>,
@@ -79,6 +82,7 @@ pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Res
     let limit = if args.all { 0 } else { args.limit as usize };
     let filter = RunFilter {
         since: args.since.map(parse::ago).transpose()?,
+        iteration: (!args.iterations).then_some(0),
         limit: if limit == 0 { 0 } else { limit + COUNTED + 1 },
         ..args.filter.filter()?
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use runtimes::core::serde_json::Value;
+use runtimes::{Run, core::serde_json::Value};
 
 /// How much of a uid is shown in lists; enough to name the run in most stores.
 const SHORT_UID: usize = 8;
@@ -88,6 +88,14 @@ pub(crate) fn shorten(text: &str, limit: usize) -> String {
 /// The beginning of a uid.
 pub(crate) fn uid(uid: &str) -> &str {
     uid.get(..SHORT_UID).unwrap_or(uid)
+}
+
+/// The name by which a run is found: the beginning of its uid, and its iteration.
+pub(crate) fn run(run: &Run) -> String {
+    match run.metadata.iteration {
+        0 => uid(&run.metadata.uid).to_owned(),
+        iteration => format!("{}-{iteration}", uid(&run.metadata.uid)),
+    }
 }
 
 /// `project/name@hash` as lists show it: without the default project, the hash short.

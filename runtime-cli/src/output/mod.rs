@@ -2,6 +2,7 @@
 
 pub(crate) mod error;
 pub(crate) mod human;
+mod iterations;
 pub(crate) mod log;
 pub(crate) mod run;
 pub(crate) mod stdio;

@@ -7,7 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use runtimes::{
     Run, RunState,
     core::{
-        run::Artifact,
+        run::{Artifact, Attempt},
         serde_json::{Map, Value},
         store::RunRecord,
     },
@@ -21,6 +21,9 @@ use super::{
 /// How much of a value a table shows; the whole is in `-o json`.
 const VALUE: usize = 200;
 
+/// How many iterations the end of a run shows.
+const ROWS: usize = 20;
+
 /// What is shown, and against which folder and clock.
 pub(crate) struct View<'a> {
     pub(crate) terminal: &'a Terminal,
@@ -31,13 +34,16 @@ pub(crate) struct View<'a> {
 
 impl View<'_> {
     /// The block at the end of a run: what came out of it.
-    pub(crate) fn result(&self, run: &Run) -> String {
+    pub(crate) fn result(&self, run: &Run, iterations: &[RunRecord]) -> String {
         let state = run.state();
         let mut line = self.terminal.paint(state_color(state), state.as_str());
         if let Some(took) = self.took(run) {
             line += &format!(" in {took}");
         }
-        let mut out = format!("{line}: {} {}\n", run.metadata.name, human::uid(&run.metadata.uid));
+        let mut out = format!("{line}: {} {}\n", run.metadata.name, human::run(run));
+        if !iterations.is_empty() {
+            out += &format!("\n{}", self.iterations(run, iterations, Some(ROWS)));
+        }
         self.results(run, &mut out);
         notes(run, &mut out);
         out
@@ -46,7 +52,7 @@ impl View<'_> {
     /// Why a run did not end well, for stderr.
     pub(crate) fn failure(&self, run: &Run) -> Option<String> {
         let mut out = self.cause(run)?;
-        out += &format!("  log: runtimes logs {}\n", human::uid(&run.metadata.uid));
+        out += &format!("  log: runtimes logs {}\n", human::run(run));
         Some(out)
     }
 
@@ -72,7 +78,7 @@ impl View<'_> {
             }
         };
         put("run", metadata.name.clone());
-        put("uid", metadata.uid.clone());
+        put("uid", run.key().to_string());
         put("project", metadata.project.clone());
         put("function", spec.function.clone());
         put("handler", spec.handler.clone());
@@ -82,7 +88,10 @@ impl View<'_> {
         put("attempt", if record.attempt > 0 { (record.attempt + 1).to_string() } else { String::new() });
         let time =
             |time: Option<Timestamp>| time.map(|time| human::time(time, &self.zone)).unwrap_or_default();
-        put("started", time(status.start_time));
+        put("next attempt", time(status.retry_at));
+        let count = run.status.iterations.len().saturating_sub(1);
+        put("iterations", if count > 0 { count.to_string() } else { String::new() });
+        put("started", time(started(run)));
         put("ended", time(status.end_time));
         put("duration", self.took(run).unwrap_or_default());
         let labels: Vec<_> = metadata.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -93,6 +102,7 @@ impl View<'_> {
             spec.inputs.iter().map(|(name, path)| (name.clone(), Value::from(human::path(path, self.here))));
         self.values(["INPUT", "PATH"], &inputs.collect(), &mut out);
         self.results(run, &mut out);
+        self.attempts(run, &mut out);
         notes(run, &mut out);
         if let Some(cause) = self.cause(run) {
             out += &format!("\n{cause}");
@@ -107,7 +117,7 @@ impl View<'_> {
             let run = &record.run;
             let since = run.status.start_time.or(run.status.last_update);
             vec![
-                text(human::uid(&run.metadata.uid)),
+                text(human::run(run)),
                 text(human::shorten(&run.metadata.name, 32)),
                 text(human::shorten(&human::function(&run.spec.function), 32)),
                 table::state(run.state()),
@@ -150,10 +160,36 @@ impl View<'_> {
     }
 
     /// How long it took, or takes by now.
-    fn took(&self, run: &Run) -> Option<String> {
+    pub(super) fn took(&self, run: &Run) -> Option<String> {
         let end = run.status.end_time.unwrap_or(self.now);
-        run.status.start_time.map(|start| human::duration(end.duration_since(start)))
+        started(run).map(|start| human::duration(end.duration_since(start)))
     }
+
+    /// What became of each attempt, where there were several.
+    fn attempts(&self, run: &Run, out: &mut String) {
+        if run.status.attempts.is_empty() {
+            return;
+        }
+        let row = |attempt: &Attempt| {
+            let took =
+                attempt.start_time.map(|start| human::duration(attempt.end_time.duration_since(start)));
+            let why = attempt.cause.as_ref().map(|cause| human::shorten(&cause.message, VALUE));
+            vec![
+                text(attempt.attempt.to_string()),
+                table::state(attempt.state),
+                text(took.unwrap_or_default()),
+                text(why.unwrap_or_default()),
+            ]
+        };
+        out.push('\n');
+        let rows = run.status.attempts.iter().map(row).collect();
+        *out += &table::render(&["ATTEMPT", "STATE", "DURATION", "CAUSE"], rows, Long::Wrap, self.terminal);
+    }
+}
+
+/// When its first attempt began.
+fn started(run: &Run) -> Option<Timestamp> {
+    run.status.attempts.first().and_then(|attempt| attempt.start_time).or(run.status.start_time)
 }
 
 /// The colour of a state.

@@ -50,8 +50,14 @@ pub enum Reason {
     Environment,
     /// It could not be started.
     StartFailed,
+    /// An input could not be fetched.
+    InputFailed,
+    /// An artifact could not be written to where it belongs.
+    ArtifactFailed,
     /// A service that it needs ended before it did.
     ServiceEnded,
+    /// Its iterations failed: all of them, or more than may.
+    IterationsFailed,
     /// It ended while nobody could see how: its supervisor or the whole machine went away.
     Lost,
 }

@@ -2,10 +2,13 @@
 
 mod cause;
 mod environment;
+pub mod hyper;
 mod provenance;
 mod report;
+mod retry;
 mod spec;
 mod state;
+mod thresholds;
 mod verdict;
 
 use std::{collections::BTreeMap, fmt};
@@ -16,10 +19,13 @@ use serde_json::{Map, Value};
 
 pub use cause::{Cause, Reason};
 pub use environment::{exec_config, from_cluster, runtime_env};
+pub use hyper::HyperParamOptions;
 pub use provenance::{Fingerprint, Packages, Provenance};
 pub use report::{Artifact, ArtifactMetadata, CodeError, Report};
+pub use retry::{Attempt, Backoff, BackoffKind, Retry, can_help};
 pub use spec::{RunSpec, parse_duration};
 pub use state::RunState;
+pub use thresholds::Thresholds;
 pub use verdict::{Verdict, observe_main};
 
 /// A run: `metadata`, `spec`, `status`.
@@ -88,7 +94,16 @@ pub struct RunStatus {
     /// What it was made of, beside its function and what was asked.
     #[serde(default, skip_serializing_if = "Provenance::is_empty")]
     pub provenance: Provenance,
-    /// When its work began.
+    /// Attempts that failed before the one that goes on; when the run has ended, all, where there were several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+    /// When the next attempt begins, while the run waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// The iterations of a run with hyper-parameters: a header, then a row for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub iterations: Vec<Vec<Value>>,
+    /// When its work began; of several attempts, the last one's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
     /// When this record last changed.

@@ -17,6 +17,9 @@ pub struct Report {
     /// What was written, and where.
     #[serde(default)]
     pub artifacts: Vec<Artifact>,
+    /// The iterations that it went through itself: a header, then a row for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub iterations: Vec<Vec<Value>>,
     /// Labels that the code set.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

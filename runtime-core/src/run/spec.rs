@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::Packages;
+use super::{HyperParamOptions, Packages, Retry};
 use crate::{Error, Result};
 
 /// What was asked of a run.
@@ -69,6 +69,15 @@ pub struct RunSpec {
     /// The exact packages, in place of what the function requires: of a run that is to be as another was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<Packages>,
+    /// Whether, and when, it is tried again where it fails; in place of the function's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Hyper-parameters: a name, and the list of values to try. Each iteration is a run of its own.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub hyperparams: Map<String, Value>,
+    /// How iterations are made of hyper-parameters.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hyper_param_options: HyperParamOptions,
     /// Fields of MLRun that are carried along, and those that this version does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -77,6 +86,30 @@ pub struct RunSpec {
 /// MLRun writes null for what is not set.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+impl RunSpec {
+    /// Says what is wrong with its thresholds, its retries or its hyper-parameters.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field, its value and what would be right.
+    pub fn validate(&self) -> Result<()> {
+        for (state, threshold) in &self.state_thresholds {
+            crate::pod::check_threshold(state, threshold).map_err(|error| error.under("run"))?;
+        }
+        if let Some(retry) = &self.retry {
+            retry.validate().map_err(|error| error.under("run.spec"))?;
+        }
+        // What stands in a file is checked when it was read.
+        match &self.hyper_param_options.param_file {
+            Some(_) if self.hyperparams.is_empty() => Ok(()),
+            _ => super::hyper::Sweep::of(self).map(drop),
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Reads a duration as MLRun and Kubernetes write them: `90s`, `5m`, `1h30m`, `2d`, `500ms`, a number of seconds,

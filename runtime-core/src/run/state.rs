@@ -21,6 +21,9 @@ pub enum RunState {
     Completed,
     /// It failed; the cause is on the run.
     Error,
+    /// An attempt failed; the next one begins when its time has come.
+    #[serde(rename = "pendingRetry")]
+    PendingRetry,
     /// It was asked to stop and is doing so.
     Aborting,
     /// It was stopped on request.
@@ -33,12 +36,13 @@ pub enum RunState {
 
 impl RunState {
     /// All states, in the order of a run's life.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Created,
         Self::Pending,
         Self::Running,
         Self::Completed,
         Self::Error,
+        Self::PendingRetry,
         Self::Aborting,
         Self::Aborted,
         Self::Skipped,
@@ -53,6 +57,7 @@ impl RunState {
             Self::Running => "running",
             Self::Completed => "completed",
             Self::Error => "error",
+            Self::PendingRetry => "pendingRetry",
             Self::Aborting => "aborting",
             Self::Aborted => "aborted",
             Self::Skipped => "skipped",
@@ -72,10 +77,14 @@ impl RunState {
             _ if self == to => true,
             Created => to != Unknown,
             Pending => !matches!(to, Created | Skipped),
-            Running => matches!(to, Completed | Error | Aborting | Aborted | Unknown),
+            Running => matches!(to, Completed | Error | PendingRetry | Aborting | Aborted | Unknown),
+            // Nothing runs: the next attempt begins as the first one did.
+            PendingRetry => matches!(to, Pending | Running | Completed | Error | Aborting | Aborted),
             // What was asked to stop may have ended before it was reached.
             Aborting => matches!(to, Aborted | Completed | Error | Unknown),
-            Unknown => matches!(to, Pending | Running | Completed | Error | Aborting | Aborted),
+            Unknown => {
+                matches!(to, Pending | Running | Completed | Error | PendingRetry | Aborting | Aborted)
+            }
             Completed | Error | Aborted | Skipped => false,
         }
     }

@@ -339,5 +339,6 @@ fn matches(filter: &RunFilter, kept: &Kept) -> bool {
         && (filter.states.is_empty() || filter.states.contains(&run.state()))
         && filter.labels.iter().all(|(key, value)| run.metadata.labels.get(key) == Some(value))
         && filter.uid_prefix.as_deref().is_none_or(|prefix| run.metadata.uid.starts_with(prefix))
+        && filter.iteration.is_none_or(|iteration| run.metadata.iteration == iteration)
         && filter.since.is_none_or(|since| kept.created >= since)
 }

@@ -17,6 +17,7 @@ use runtime_core::{
     logs::{LogLine, Stream},
     run::{Artifact, Report},
     serde_json::{self, Map, Value},
+    target::Job,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Notify, mpsc::UnboundedSender};
@@ -198,6 +199,21 @@ impl Handlers {
     }
 }
 
+/// Where the inputs of a job are now: fetched, or where the run says, seen from its base folder.
+fn inputs(job: &Job) -> BTreeMap<String, String> {
+    let spec = &job.run.spec;
+    let place = |(name, place): (&String, &String)| {
+        let now = match (job.inputs.get(name), place.strip_prefix("file://")) {
+            (Some(fetched), _) => fetched.display().to_string(),
+            (None, Some(path)) => path.to_owned(),
+            (None, None) if place.contains("://") => place.clone(),
+            (None, None) => job.base_dir.join(&spec.input_path).join(place).display().to_string(),
+        };
+        (name.clone(), now)
+    };
+    spec.inputs.iter().map(place).collect()
+}
+
 /// What a Rust handler knows of its run, and where it says what came out.
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
@@ -205,6 +221,7 @@ pub struct Context(Arc<Inner>);
 struct Inner {
     run: Arc<Run>,
     artifact_path: String,
+    inputs: BTreeMap<String, String>,
     lines: UnboundedSender<LogLine>,
     report: Mutex<Report>,
     cancelled: AtomicBool,
@@ -212,10 +229,11 @@ struct Inner {
 }
 
 impl Context {
-    pub(crate) fn new(run: Arc<Run>, artifact_path: String, lines: UnboundedSender<LogLine>) -> Self {
+    pub(crate) fn new(job: &Job, lines: UnboundedSender<LogLine>) -> Self {
         Self(Arc::new(Inner {
-            run,
-            artifact_path,
+            run: Arc::clone(&job.run),
+            artifact_path: artifact_path(job),
+            inputs: inputs(job),
             lines,
             report: Mutex::default(),
             cancelled: AtomicBool::new(false),
@@ -228,7 +246,13 @@ impl Context {
         &self.0.run
     }
 
-    /// The folder (or URL) in which artifacts of this run belong.
+    /// Where an input is: the path of a file or a folder of this machine, also where it came from elsewhere.
+    pub fn input(&self, name: &str) -> Option<&str> {
+        self.0.inputs.get(name).map(String::as_str)
+    }
+
+    /// The folder in which artifacts of this run belong. What is in it when the handler returns goes where the run's
+    /// artifacts go.
     pub fn artifact_path(&self) -> &str {
         &self.0.artifact_path
     }
@@ -287,5 +311,12 @@ impl Context {
 
     fn lock(&self) -> MutexGuard<'_, Report> {
         self.0.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+/// Where the artifacts of a run go; iterations write into a folder each.
+fn artifact_path(job: &Job) -> String {
+    match job.key.iteration {
+        0 => job.artifact_path.clone(),
+        iteration => format!("{}/{iteration}", job.artifact_path.trim_end_matches('/')),
     }
 }

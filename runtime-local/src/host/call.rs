@@ -1,6 +1,6 @@
 //! Rust handlers: functions registered in this program, called in it.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use runtime_core::{
     Result,
@@ -29,7 +29,7 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     }
     let handler = Handlers::linked().get(name)?;
     let (lines, mut logs) = mpsc::unbounded_channel();
-    let context = Context::new(Arc::clone(&drive.job.run), drive.job.artifact_path.clone(), lines);
+    let context = Context::new(&drive.job, lines);
     drive.seen(main_part(plan, Phase::Ready)).await;
     let _cancel = CancelOnDrop(context.clone());
     // Dropped with the run: an async handler ends then.

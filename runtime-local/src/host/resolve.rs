@@ -119,6 +119,7 @@ impl Resolver<'_> {
             run: &self.job.run,
             report,
             artifact_path: &self.job.artifact_path,
+            inputs: &self.job.inputs,
             meta_tmpfile: self.meta_file(process),
         }
     }
@@ -177,7 +178,7 @@ impl Resolver<'_> {
         let mut env = BTreeMap::from([(MARK.to_owned(), self.job.key.to_string())]);
         env.insert("RUNTIMES_RUN_FILE".to_owned(), self.spec_file(process).display().to_string());
         env.insert("MLRUN_META_TMPFILE".to_owned(), self.meta_file(process).display().to_string());
-        let config = exec_config(&self.job.run, &self.job.artifact_path);
+        let config = exec_config(&self.job.run, &self.job.artifact_path, &self.job.inputs);
         if config.len() <= LONGEST_VARIABLE {
             env.insert("MLRUN_EXEC_CONFIG".to_owned(), config);
         }

@@ -27,7 +27,8 @@ pub(super) fn run(key: &RunKey) -> QueryBuilder<Postgres> {
 
 /// The runs that a filter lets through, newest first.
 pub(super) fn runs(filter: &RunFilter) -> QueryBuilder<Postgres> {
-    let RunFilter { project, name, function, states, labels, uid_prefix, since, owner, limit: _ } = filter;
+    let RunFilter { project, name, function, states, labels, uid_prefix, since, owner, iteration, limit: _ } =
+        filter;
     let mut sql = QueryBuilder::new(format!("SELECT {RUN_COLUMNS} FROM runs AS r WHERE TRUE"));
     for (column, wanted) in [("project", project), ("name", name), ("function", function), ("owner", owner)] {
         if let Some(wanted) = wanted {
@@ -45,6 +46,9 @@ pub(super) fn runs(filter: &RunFilter) -> QueryBuilder<Postgres> {
     }
     if let Some(since) = since {
         sql.push(" AND r.created >= ").push_bind(since.as_microsecond());
+    }
+    if let Some(iteration) = iteration {
+        sql.push(" AND r.iteration = ").push_bind(i64::from(*iteration));
     }
     if !states.is_empty() {
         let names: Vec<String> = states.iter().map(|state| format!("'{state}'")).collect();

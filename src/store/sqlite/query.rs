@@ -148,6 +148,9 @@ fn newest(sql: &mut QueryBuilder<Sqlite>, along: Along, filter: &RunFilter, stat
     if let Some(since) = filter.since {
         sql.push(format!(" AND {created} >= ")).push_bind(since.as_microsecond());
     }
+    if let Some(iteration) = filter.iteration {
+        sql.push(" AND r.iteration = ").push_bind(iteration);
+    }
     match state {
         Some(state) => drop(sql.push(" AND r.state = ").push_bind(state.as_str())),
         None if filter.states.is_empty() => {}

@@ -165,6 +165,7 @@ async fn hash(args: &HashArgs, home: &Home) -> Result<String> {
     for text in &args.functions {
         let hash = match Source::of(text.clone()) {
             Source::File(path) if !args.stored => request::from_file(&path, None)?.function.hash(),
+            Source::Address(address) => request::from_address(&address, home).await?.function.hash(),
             _ => named(text, home).await?.function.hash(),
         };
         hashes.push(hash);

@@ -20,6 +20,8 @@ pub(super) struct Live {
     bar: Option<ProgressBar>,
     title: String,
     step: String,
+    /// Each of its iterations has a line in its log, too.
+    hyper: bool,
     reader: Reader,
     failure: Option<Error>,
 }
@@ -33,6 +35,7 @@ impl Live {
             bar: (terminal.stderr && !terminal.dumb).then(spinner),
             title: String::new(),
             step: String::new(),
+            hyper: false,
             reader: Reader::There,
             failure: None,
         }
@@ -48,6 +51,7 @@ impl Live {
                     self.title =
                         format!("{} {} {}", run.metadata.name, human::uid(&run.metadata.uid), run.state());
                     self.step.clear();
+                    self.hyper = run.spec.is_hyper();
                     last = Some(*run);
                 }
                 Update::Log(line) => self.log(&line, &mut out),
@@ -90,7 +94,9 @@ impl Live {
     }
 
     fn progress(&mut self, step: String, out: &mut Chunks) {
-        if self.bar.is_none() && step != self.step {
+        // Without a terminal, what is being done is said, not how far that is.
+        let what = |step: &str| step.split(": ").next().map(str::to_owned);
+        if self.bar.is_none() && what(&step) != what(&self.step) && !self.hyper {
             self.stderr.print(&LogLine::system(step.as_str()), out.to(true));
         }
         self.step = step;

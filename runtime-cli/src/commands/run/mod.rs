@@ -1,6 +1,7 @@
 //! `run`: one run of a function, many of them, or one that goes on by itself.
 
 mod batch;
+mod hyper;
 mod live;
 pub(crate) mod request;
 pub(crate) mod single;
@@ -25,6 +26,7 @@ Examples:
   runtimes run train:prod --detach                       a stored function, in the background
   runtimes run hub://describe --kind local               a function of a hub
   runtimes run square.py --handler square -p n=3 --count 1000 --parallel 32
+  runtimes run train.py --handler fit -x lr=0.1,0.01 -x depth=2,4 --selector max.accuracy
 
 Exit code: that of the program; 0 completed, 1 failed, 2 not started (bad input), 130 stopped
 with Ctrl-C, 143 stopped otherwise.";
@@ -43,6 +45,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     call: CallArgs,
     #[command(flatten)]
+    retry: hyper::RetryArgs,
+    #[command(flatten)]
+    hyper: hyper::HyperArgs,
+    #[command(flatten)]
     function: FunctionArgs,
     #[command(flatten)]
     record: RecordArgs,
@@ -54,12 +60,12 @@ pub(crate) struct Args {
     #[arg(long)]
     watch: bool,
     /// Run it so many times, and show a summary
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "hyper_params",
+          value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
-    /// So many at a time
-    #[arg(long, value_name = "N", requires = "count", default_value_t = 1,
-          value_parser = clap::value_parser!(u32).range(1..=1024))]
-    parallel: u32,
+    /// So many at a time: runs with --count, or iterations [1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    parallel: Option<u32>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -74,17 +80,18 @@ struct CallArgs {
     /// A parameter; JSON where it is JSON, otherwise text
     #[arg(short = 'p', long = "param", value_name = "KEY=VALUE", value_parser = parse::pair)]
     params: Vec<Pair>,
-    /// A YAML or JSON file of parameters; --param goes over it
+    /// A YAML or JSON file of parameters; --param goes over it. Rows (csv, or a list of mappings) are iterations, and
+    /// so are lists where every value is one
     #[arg(long, value_name = "FILE")]
     param_file: Option<PathBuf>,
-    /// Data to read: a path or URL
+    /// Data to read: a path, a URL (s3, gs, az, https), or an artifact of another run (store://PROJECT/KEY)
     #[arg(long = "input", value_name = "KEY=PATH", value_parser = parse::pair)]
     inputs: Vec<Pair>,
     /// The name of the next return value: accuracy, or data:dataset for an artifact
     #[arg(long, value_name = "NAME")]
     returns: Vec<String>,
-    /// The folder in which artifacts are put
-    #[arg(long, value_name = "DIR")]
+    /// Where artifacts are put: a folder or a URL; {{run.uid}} and {{project}} are filled in
+    #[arg(long, value_name = "PATH")]
     artifact_path: Option<String>,
     /// The longest time it may take (90s, 10m, 2h)
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]
@@ -161,7 +168,7 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
     match count {
         _ if detach => detached(&orchestrator, request, home, format).await,
         Some(count) => {
-            let batch = batch::Batch { count, parallel: parallel as usize, format };
+            let batch = batch::Batch { count, parallel: parallel.unwrap_or(1) as usize, format };
             batch.execute(orchestrator, request, signals, terminal).await
         }
         None => single::execute(orchestrator, request, home, format, signals, terminal).await,

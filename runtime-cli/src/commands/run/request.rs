@@ -8,7 +8,7 @@ use runtimes::{
     hub::{Hub, Reference},
 };
 
-use super::{Args, CallArgs, FunctionArgs, RecordArgs};
+use super::{Args, CallArgs, FunctionArgs, RecordArgs, hyper};
 use crate::{commands::hub, home::Home, parse};
 
 /// The endings of files that can be run.
@@ -28,8 +28,8 @@ pub(crate) enum Source {
 impl Source {
     /// What looks like a file is one, also where it is missing: `train.py` is no function's name.
     pub(crate) fn of(target: String) -> Self {
-        if let Some(uri) = target.strip_prefix("db://") {
-            return Self::Stored(uri.to_owned());
+        if target.starts_with("db://") {
+            return Self::Stored(target);
         }
         if let Some(path) = target.strip_prefix("file://") {
             return Self::File(path.into());
@@ -130,7 +130,20 @@ pub(crate) async fn stored(orchestrator: &Orchestrator, uri: &str) -> Result<Req
 pub(super) fn build(mut request: Request, args: Args) -> Result<Request> {
     request = change(request, args.function)?;
     request.function.spec.args.extend(args.args);
+    if let Some(path) = &args.call.param_file {
+        hyper::param_file(&mut request, path, &args.hyper)?;
+    }
     request = call(request, args.call)?;
+    hyper::hyper(&mut request, args.hyper, args.parallel)?;
+    hyper::retry(&mut request, args.retry)?;
+    if args.count.is_some() && request.spec.is_hyper() {
+        return Err(Error::invalid("--count", "it cannot go together with hyper-parameters")
+            .help("iterations are many runs already; leave one of the two out"));
+    }
+    if args.parallel.is_some() && args.count.is_none() && !request.spec.is_hyper() {
+        return Err(Error::invalid("--parallel", "there is one run only")
+            .help("it says how many runs of --count, or iterations, go on at a time"));
+    }
     record(request, args.record)
 }
 
@@ -162,9 +175,6 @@ fn change(mut request: Request, args: FunctionArgs) -> Result<Request> {
 
 fn call(mut request: Request, args: CallArgs) -> Result<Request> {
     let spec = &mut request.spec;
-    if let Some(path) = args.param_file {
-        spec.parameters = parse::param_file(&path)?;
-    }
     for (name, text) in parse::unique("--param", args.params)? {
         spec.parameters.insert(name, parse::value(&text));
     }

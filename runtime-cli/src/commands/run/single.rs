@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use runtimes::{
-    Error, ErrorKind, Handle, Orchestrator, Request, Result, Run, RunState, Update, core::run::RunKey,
+    Error, ErrorKind, Handle, Orchestrator, Request, Result, Run, RunState, Update,
+    core::{run::RunKey, store::RunRecord},
 };
 use tokio::sync::mpsc;
 
@@ -36,7 +37,11 @@ pub(crate) async fn execute(
         Some(run) if run.state().is_terminal() => run,
         _ => handle.wait().await?,
     };
-    show(&run, format, terminal)?;
+    let iterations = match format {
+        Format::Table if run.spec.is_hyper() => orchestrator.iterations(&run.metadata.uid).await?,
+        _ => Vec::new(),
+    };
+    show(&run, &iterations, format, terminal)?;
     take_over_orphans(&orchestrator, home).await;
     orchestrator.close().await?;
     match failure {
@@ -125,13 +130,13 @@ fn ready(first: Update, handle: &mut Handle) -> Vec<Update> {
     updates
 }
 
-fn show(run: &Run, format: Format, terminal: &Terminal) -> Result<()> {
+fn show(run: &Run, iterations: &[RunRecord], format: Format, terminal: &Terminal) -> Result<()> {
     if format != Format::Table {
         stdio::stdout(data(run, format)?.as_bytes())?;
         return Ok(());
     }
     let (result, failure) =
-        crate::commands::with_view(terminal, |view| (view.result(run), view.failure(run)));
+        crate::commands::with_view(terminal, |view| (view.result(run, iterations), view.failure(run)));
     stdio::stdout(format!("\n{result}").as_bytes())?;
     if let Some(failure) = failure {
         stdio::stderr(failure.as_bytes());

@@ -58,7 +58,7 @@ fn record(run: Run) -> RunRecord {
 
 #[test]
 fn the_end_of_a_run() {
-    insta::assert_snapshot!(view(&terminal()).result(&completed()), @r#"
+    insta::assert_snapshot!(view(&terminal()).result(&completed(), &[]), @r#"
     completed in 12.5s: train-fit 3f2a9c1b
 
     RESULT     VALUE
@@ -77,7 +77,7 @@ fn the_end_of_a_run() {
 fn the_end_of_a_failed_run() {
     let terminal = terminal();
     let view = view(&terminal);
-    insta::assert_snapshot!(view.result(&failed()), @"error in 12.5s: train-fit 77770000");
+    insta::assert_snapshot!(view.result(&failed(), &[]), @"error in 12.5s: train-fit 77770000");
     insta::assert_snapshot!(view.failure(&failed()).unwrap(), @r#"
     error: train.py:3: ValueError: bad
       value

@@ -105,6 +105,11 @@ pub(super) async fn by_each_field(store: &dyn Store) {
     for (what, filter, expected) in cases {
         expect(store, what, filter, expected).await;
     }
+    let mut child = record(1);
+    child.run.metadata.iteration = 2;
+    create(store, child).await;
+    expect(store, "of iteration 2", RunFilter { iteration: Some(2), ..all() }, &[1]).await;
+    expect(store, "of no iteration", RunFilter { iteration: Some(0), ..all() }, &[0xf00, 3, 2, 1]).await;
 }
 
 pub(super) async fn by_fields_together(store: &dyn Store) {
@@ -117,6 +122,7 @@ pub(super) async fn by_fields_together(store: &dyn Store) {
         states: vec![RunState::Running, RunState::Pending],
         labels: labels(&[("team", "red"), ("tier", "gold")]),
         uid_prefix: text(&uid(2)[..8]),
+        iteration: Some(0),
         since: Some(before - jiff::SignedDuration::from_hours(1)),
         owner: text("one"),
         limit: 10,
