@@ -29,7 +29,9 @@ pub use archive::{Limits, Unpacked, unpack};
 use address::Address;
 pub(crate) use address::GitAddress;
 #[cfg(feature = "hub")]
-pub(crate) use address::{mask, shown};
+pub(crate) use address::mask;
+#[cfg(any(feature = "hub", feature = "http"))]
+pub(crate) use address::shown;
 use shelf::Kept;
 #[cfg(feature = "hub")]
 pub(crate) use shelf::write_whole;
