@@ -8,6 +8,7 @@ use runtime_core::{Error, ErrorKind};
 use super::{Place, credentials};
 
 /// A client that could not even be made.
+#[cfg(feature = "_cloud")]
 pub(super) fn open(place: &Place, project: &str, error: object_store::Error) -> Error {
     let why = innermost(&error);
     Error::new(ErrorKind::Invalid, format!("{place} cannot be opened: {why}"))

@@ -1,12 +1,14 @@
 //! Clients of the clouds.
 
-use std::{sync::Arc, time::Duration};
+#[cfg(feature = "_cloud")]
+use std::sync::Arc;
+use std::time::Duration;
 
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-use object_store::{ClientOptions, HeaderValue, ObjectStore};
+#[cfg(feature = "_cloud")]
+use object_store::{ClientOptions, HeaderValue, ObjectStore, RetryConfig};
 
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
-use super::{Place, credentials::Options, storage::retry};
+#[cfg(feature = "_cloud")]
+use super::{Place, credentials::Options};
 
 /// How long a server may take to be reached.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
@@ -23,7 +25,20 @@ pub(crate) fn choose_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+/// How often a request is made again that failed for a reason which may pass.
+#[cfg(feature = "_cloud")]
+const RETRIES: usize = 6;
+
+/// After so long it is not made again.
+#[cfg(feature = "_cloud")]
+const PATIENCE: Duration = Duration::from_secs(90);
+
+#[cfg(feature = "_cloud")]
+fn retry() -> RetryConfig {
+    RetryConfig { max_retries: RETRIES, retry_timeout: PATIENCE, ..RetryConfig::default() }
+}
+
+#[cfg(feature = "_cloud")]
 fn client(endpoint: Option<&String>) -> ClientOptions {
     choose_crypto();
     ClientOptions::new()

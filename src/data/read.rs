@@ -10,7 +10,9 @@ use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
 };
 
-use super::{Meter, Place, Scheme, Storage, error, storage::Opened};
+#[cfg(feature = "http")]
+use super::Scheme;
+use super::{Meter, Place, Storage, error, storage::Opened};
 
 /// So many files of a folder are fetched at the same time.
 const AT_ONCE: usize = 4;

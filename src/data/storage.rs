@@ -3,22 +3,15 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use object_store::{ObjectStore, RetryConfig, local::LocalFileSystem, memory::InMemory, path::Path as Key};
+use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path as Key};
 use runtime_core::{Error, ErrorKind, Result, secret::SecretSource};
 
 use super::{
     Place, Scheme,
     credentials::{self, Options},
 };
-
-/// How often a request is made again that failed for a reason which may pass.
-const RETRIES: usize = 6;
-
-/// After so long it is not made again.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Everything that holds data, opened as it is needed. Cheap to clone; the clones share the memory behind `memory://`.
 #[derive(Clone)]
@@ -85,6 +78,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 /// A client for this bucket.
+#[cfg(feature = "_cloud")]
 fn connect(place: &Place, options: &Options, project: &str) -> Result<Arc<dyn ObjectStore>> {
     let made = match place.scheme() {
         #[cfg(feature = "s3")]
@@ -93,16 +87,16 @@ fn connect(place: &Place, options: &Options, project: &str) -> Result<Arc<dyn Ob
         Scheme::Gcs => super::net::gcs(place, options),
         #[cfg(feature = "azure")]
         Scheme::Azure => super::net::azure(place, options),
-        scheme => {
-            let _ = options;
-            return Err(Error::new(ErrorKind::Unsupported, format!("{place}: no storage of {scheme:?}")));
-        }
+        _ => return Err(unsupported(place)),
     };
     made.map_err(|error| super::error::open(place, project, error))
 }
 
-/// How often, and for how long, requests are made again.
-#[cfg_attr(not(feature = "_net"), allow(dead_code, reason = "only clients make requests"))]
-pub(super) fn retry() -> RetryConfig {
-    RetryConfig { max_retries: RETRIES, retry_timeout: PATIENCE, ..RetryConfig::default() }
+#[cfg(not(feature = "_cloud"))]
+fn connect(place: &Place, _: &Options, _: &str) -> Result<Arc<dyn ObjectStore>> {
+    Err(unsupported(place))
+}
+
+fn unsupported(place: &Place) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("{place}: no storage of {:?}", place.scheme()))
 }
