@@ -181,6 +181,7 @@ impl Drive {
     fn begin(&self, inner: &Arc<Inner>, record: RunRecord) -> Result<watch::Receiver<Live>> {
         let plan = self.parts.runtime.plan(&self.parts.function, &record.run)?;
         let job = inner.job(record.run.clone(), plan, 0, self.job.detached);
+        let job = inner.with_source(&self.parts.function, job)?;
         let log = LogWriter::new(inner.log_path(&record.run.key()));
         let (runtime, target) = (Arc::clone(&self.parts.runtime), Arc::clone(&self.parts.target));
         Ok(inner.follow(record, runtime, target, log, job))
