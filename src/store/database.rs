@@ -153,7 +153,13 @@ impl<D: Database> Store for DatabaseStore<D> {
     }
 
     async fn update_run_with(&self, record: &RunRecord, documents: &[Document]) -> Result<u64> {
-        let rows = documents.iter().map(DocumentRow::new).collect::<Result<Vec<_>>>()?;
+        let mut rows: Vec<DocumentRow> = Vec::with_capacity(documents.len());
+        for document in documents {
+            let row = DocumentRow::new(document)?;
+            // Of one that is given twice, the last counts.
+            rows.retain(|earlier| !earlier.is_same_as(&row));
+            rows.push(row);
+        }
         self.update(record, |run| Write::UpdateRunWith(run, rows)).await
     }
 

@@ -148,6 +148,12 @@ impl DocumentRow {
         })
     }
 
+    /// Whether both are about the same document.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let key = |row: &Self| (row.which.kind.clone(), row.which.project.clone(), row.which.name.clone());
+        key(self) == key(other)
+    }
+
     pub(super) fn is_of_another_than(&self, run: &RunKey) -> bool {
         self.parent.as_ref().is_some_and(|parent| parent != run)
     }

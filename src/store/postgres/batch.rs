@@ -9,9 +9,12 @@ use runtime_core::{
 };
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgArguments, query, query::Query, query_as};
 
-use super::text::{original, stored, stored_labels};
+use super::{
+    documents,
+    text::{original, stored, stored_labels},
+};
 use crate::store::{
-    row::{DocumentRow, FunctionRow, RunRow, TagRow, Which},
+    row::{FunctionRow, RunRow, TagRow},
     writer::{Counts, Request, Write},
 };
 
@@ -61,20 +64,34 @@ const UPDATE: &str = concat!(
 /// Makes these changes; says what each came to. An error leaves the transaction of no use.
 pub(super) async fn write(on: &mut PgConnection, batch: &[Request]) -> sqlx::Result<Counts> {
     let (mut creates, mut updates) = (Vec::new(), Vec::new());
+    let (mut inserts, mut changes) = (Vec::new(), Vec::new());
     for request in batch {
         match &request.write {
             Write::CreateRun(row) => creates.push(row),
-            Write::UpdateRun(row) => updates.push(row),
+            Write::UpdateRun(row) | Write::UpdateRunWith(row, _) => updates.push(row),
+            Write::PutDocument(row) if row.which.revision == Some(0) => inserts.push(row),
+            Write::PutDocument(row) => changes.push(row),
             _ => {}
         }
     }
     let created = write_runs(on, CREATE, &creates).await?;
     let updated = write_runs(on, UPDATE, &updates).await?;
+    let with = batch.iter().filter_map(|request| match &request.write {
+        Write::UpdateRunWith(row, documents) if updated.contains(&row.key) => Some(documents),
+        _ => None,
+    });
+    documents::write(on, documents::UPSERT, &with.flatten().collect::<Vec<_>>()).await?;
+    let inserted = documents::write(on, documents::INSERT, &inserts).await?;
+    let changed = documents::write(on, documents::CHANGE, &changes).await?;
     let mut counts = Vec::with_capacity(batch.len());
     for request in batch {
         counts.push(match &request.write {
             Write::CreateRun(row) => Ok(created.contains(&row.key).into()),
-            Write::UpdateRun(row) => Ok(updated.contains(&row.key).into()),
+            Write::UpdateRun(row) | Write::UpdateRunWith(row, _) => Ok(updated.contains(&row.key).into()),
+            Write::PutDocument(row) => {
+                let key = documents::key(&row.which);
+                Ok((inserted.contains(&key) || changed.contains(&key)).into())
+            }
             other => one(on, other).await?,
         });
     }
@@ -83,15 +100,6 @@ pub(super) async fn write(on: &mut PgConnection, batch: &[Request]) -> sqlx::Res
 
 async fn one(on: &mut PgConnection, write: &Write) -> sqlx::Result<Result<u64>> {
     Ok(match write {
-        Write::UpdateRunWith(row, documents) => {
-            let written = write_runs(on, UPDATE, &[row]).await?.len() as u64;
-            if written > 0 {
-                for document in documents {
-                    document_statement(UPSERT, document, 0).execute(&mut *on).await?;
-                }
-            }
-            Ok(written)
-        }
         Write::DeleteRun(key) => {
             let delete = query("DELETE FROM runs WHERE uid = $1 AND iteration = $2 AND terminal");
             let deleted = delete.bind(stored(&key.uid)).bind(i64::from(key.iteration)).execute(on).await?;
@@ -100,20 +108,9 @@ async fn one(on: &mut PgConnection, write: &Write) -> sqlx::Result<Result<u64>> 
         Write::PutFunction(row) => Ok(put_function(on, row).await?),
         Write::TagFunction(row) => Ok(tag_function(on, row).await?),
         Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
-        Write::PutDocument(row) => {
-            let revision = row.which.revision.unwrap_or_default();
-            let sql = if revision == 0 { INSERT } else { CHANGE };
-            Ok(document_statement(sql, row, revision).execute(on).await?.rows_affected())
-        }
-        Write::DeleteDocument(Which { kind, project, name, revision }) => {
-            let delete = query(
-                "DELETE FROM documents WHERE kind = $1 AND project = $2 AND name = $3 \
-                 AND revision = coalesce($4, revision)",
-            );
-            let delete = delete.bind(stored(kind)).bind(stored(project)).bind(stored(name)).bind(revision);
-            Ok(delete.execute(on).await?.rows_affected())
-        }
-        Write::CreateRun(_) | Write::UpdateRun(_) | Write::Close => Ok(0),
+        Write::DeleteDocument(which) => Ok(documents::delete(on, which).await?),
+        // The others are written by many.
+        _ => Ok(0),
     })
 }
 
@@ -165,46 +162,6 @@ fn query_as_rows<'q>(sql: &'static str, rows: &[&RunRow]) -> sqlx::Result<Writte
     };
     add().map_err(sqlx::Error::Encode)?;
     Ok(sqlx::query_as_with(sql, arguments))
-}
-
-const INSERT: &str = "INSERT INTO documents (kind, project, name, revision, run, iteration, due, updated, body) \
-                      VALUES ($1, $2, $3, $4 + 1, $5, $6, $7, $8, $9) ON CONFLICT (kind, name, project) DO NOTHING";
-
-const CHANGE: &str = "UPDATE documents SET revision = $4 + 1, run = $5, iteration = $6, due = $7, updated = $8, \
-                      body = $9 WHERE kind = $1 AND project = $2 AND name = $3 AND revision = $4";
-
-const UPSERT: &str = "INSERT INTO documents AS d (kind, project, name, revision, run, iteration, due, updated, body) \
-                      VALUES ($1, $2, $3, $4 + 1, $5, $6, $7, $8, $9) ON CONFLICT (kind, name, project) DO UPDATE \
-                      SET revision = d.revision + 1, run = excluded.run, iteration = excluded.iteration, \
-                      due = excluded.due, updated = excluded.updated, body = excluded.body";
-
-fn document_statement<'q>(
-    sql: &'static str,
-    row: &'q DocumentRow,
-    revision: i64,
-) -> Query<'q, Postgres, PgArguments> {
-    let DocumentRow { which, parent, due, now, body } = row;
-    query(sql)
-        .bind(stored(&which.kind))
-        .bind(stored(&which.project))
-        .bind(stored(&which.name))
-        .bind(revision)
-        .bind(parent.as_ref().map(|run| stored(&run.uid)))
-        .bind(parent.as_ref().map(|run| i64::from(run.iteration)))
-        .bind(due)
-        .bind(now)
-        .bind(&**body)
-}
-
-/// Lets a tag point at a version; gives how many such versions there are.
-async fn tag_function(on: &mut PgConnection, row: &TagRow) -> sqlx::Result<u64> {
-    let tag = query(
-        "INSERT INTO tags (project, name, tag, hash) SELECT project, name, $4, hash FROM functions \
-         WHERE project = $1 AND name = $2 AND hash = $3 \
-         ON CONFLICT (project, name, tag) DO UPDATE SET hash = excluded.hash",
-    );
-    let tag = tag.bind(stored(&row.project)).bind(stored(&row.name)).bind(row.hash.as_str());
-    Ok(tag.bind(stored(&row.tag)).execute(on).await?.rows_affected())
 }
 
 /// Stores a version, and moves its tags.

@@ -15,6 +15,7 @@ use sqlx::{
     sqlite::SqliteArguments,
 };
 
+use super::documents::DocumentStatements;
 use crate::store::row::{FunctionRow, RunRow, TagRow};
 
 /// The most rows of one statement.
@@ -39,16 +40,16 @@ pub(super) struct Statements {
     create: Vec<Arc<str>>,
     update: Vec<Arc<str>>,
     rename: Arc<str>,
+    pub(super) documents: DocumentStatements,
 }
 
 impl Statements {
     pub(super) fn new() -> Self {
-        let sizes = || (0..=MAX_ROWS.ilog2()).map(|power| 1 << power);
         let create = |rows| {
             format!(
                 "WITH n ({COLUMNS}) AS ({}) INSERT INTO runs ({COLUMNS}, updated) SELECT {COLUMNS}, created FROM n \
                  WHERE uid IS NOT NULL ON CONFLICT (uid, iteration) DO NOTHING",
-                values(rows)
+                values(rows, COLUMN_COUNT)
             )
         };
         // Names almost never change, and then their indexes need not be touched.
@@ -56,29 +57,30 @@ impl Statements {
             format!(
                 "WITH n ({COLUMNS}) AS ({}) UPDATE runs SET {CHANGED} FROM n WHERE {UNCHANGED} \
                  AND runs.project = n.project AND runs.name = n.name AND runs.function_uri = n.function_uri",
-                values(rows)
+                values(rows, COLUMN_COUNT)
             )
         };
         let rename = format!(
             "WITH n ({COLUMNS}) AS ({}) UPDATE runs SET {CHANGED}, project = n.project, name = n.name, \
              function = n.function, function_uri = n.function_uri FROM n WHERE {UNCHANGED}",
-            values(1)
+            values(1, COLUMN_COUNT)
         );
         Self {
             create: sizes().map(|rows| create(rows).into()).collect(),
             update: sizes().map(|rows| update(rows).into()).collect(),
             rename: rename.into(),
+            documents: DocumentStatements::new(),
         }
     }
 
     /// Creates those of these runs that are not there yet; gives how many.
     pub(super) async fn create(&self, on: &mut SqliteConnection, rows: &[&RunRow]) -> sqlx::Result<u64> {
-        write_rows(on, sized(&self.create, rows)?, rows).await
+        write_rows(on, sized(&self.create, rows.len())?, rows).await
     }
 
     /// Changes those of these runs that have the revision before, the same names, and have not ended; gives how many.
     pub(super) async fn update(&self, on: &mut SqliteConnection, rows: &[&RunRow]) -> sqlx::Result<u64> {
-        write_rows(on, sized(&self.update, rows)?, rows).await
+        write_rows(on, sized(&self.update, rows.len())?, rows).await
     }
 
     /// Changes a run that may have other names now.
@@ -87,14 +89,20 @@ impl Statements {
     }
 }
 
-fn sized<'a>(statements: &'a [Arc<str>], rows: &[&RunRow]) -> sqlx::Result<&'a Arc<str>> {
-    let power = rows.len().next_power_of_two().ilog2() as usize;
-    statements.get(power).ok_or_else(|| sqlx::Error::Protocol(format!("{} rows at once", rows.len())))
+/// The sizes in which a statement is made.
+pub(super) fn sizes() -> impl Iterator<Item = usize> {
+    (0..=MAX_ROWS.ilog2()).map(|power| 1 << power)
+}
+
+/// The one of these statements for so many rows.
+pub(super) fn sized(statements: &[Arc<str>], rows: usize) -> sqlx::Result<&Arc<str>> {
+    let power = rows.next_power_of_two().ilog2() as usize;
+    statements.get(power).ok_or_else(|| sqlx::Error::Protocol(format!("{rows} rows at once")))
 }
 
 /// `VALUES (?,...),(?,...)`.
-fn values(rows: usize) -> String {
-    let row = format!("({})", vec!["?"; COLUMN_COUNT].join(","));
+pub(super) fn values(rows: usize, columns: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(","));
     format!("VALUES {}", vec![row; rows].join(","))
 }
 
