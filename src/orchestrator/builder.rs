@@ -19,6 +19,7 @@ use super::{
     place,
     reserve::Reserve,
     stage::Fetching,
+    worktree::WorkTrees,
 };
 use crate::data::Storage;
 
@@ -137,6 +138,7 @@ impl Builder {
             checked: Known::default(),
             storage: Storage::new(self.secrets.or(secrets)),
             fetching: Fetching::default(),
+            work_trees: WorkTrees::default(),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
         if self.recover {

@@ -228,9 +228,15 @@ impl Follow {
         let (started, log_end) = (self.started, self.log.length);
         let notes = std::mem::take(&mut self.notes);
         let packages = self.packages.take();
+        let ends = verdict.is_some_and(|verdict| verdict.state.is_terminal());
+        let uncommitted = self.inner.work_trees.found(&self.record.run.key(), ends).await;
         let recorded = self
             .change(|run, now| {
                 let mut changed = false;
+                if !uncommitted.is_empty() && run.status.provenance.uncommitted != uncommitted {
+                    run.status.provenance.uncommitted.clone_from(&uncommitted);
+                    changed = true;
+                }
                 for note in &notes {
                     changed |= reduce::add_note(run, note);
                 }

@@ -24,10 +24,12 @@ mod stage;
 mod submit;
 mod tend;
 mod watch;
+mod worktree;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 pub use builder::Builder;
+pub use functions::DeletedVersion;
 use futures_util::stream::BoxStream;
 use inner::Inner;
 pub use iterate::ParamFile;

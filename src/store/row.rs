@@ -110,6 +110,7 @@ pub(super) struct TagRow {
 /// A document that is written.
 pub(super) struct DocumentRow {
     pub(super) which: Which,
+    pub(super) topic: Option<String>,
     pub(super) parent: Option<RunKey>,
     pub(super) due: Option<i64>,
     pub(super) now: i64,
@@ -141,6 +142,7 @@ impl DocumentRow {
         })?;
         Ok(Self {
             which: Which::new(kind, project, name, Some(*revision)),
+            topic: document.topic.clone(),
             parent: document.parent.clone(),
             due: document.due.map(Timestamp::as_microsecond),
             now: Timestamp::now().as_microsecond(),

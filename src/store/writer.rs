@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use runtime_core::{Error, Result, run::RunKey};
+use runtime_core::{Error, Result, run::RunKey, store::Version};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::{Interval, MissedTickBehavior, interval},
@@ -66,6 +66,12 @@ pub(super) enum Write {
         project: String,
         name: String,
     },
+    /// One version, by its hash, or one tag.
+    DeleteVersion {
+        project: String,
+        name: String,
+        version: Version,
+    },
     PutDocument(DocumentRow),
     DeleteDocument(Which),
     /// The last one: nothing is written after it.
@@ -88,9 +94,11 @@ impl Write {
             Self::DeleteRun(key) => vec![run(key)],
             Self::PutDocument(row) => vec![document(&row.which)],
             Self::DeleteDocument(which) => vec![document(which)],
-            Self::PutFunction(_) | Self::DeleteFunction { .. } | Self::TagFunction { .. } | Self::Close => {
-                Vec::new()
-            }
+            Self::PutFunction(_)
+            | Self::DeleteFunction { .. }
+            | Self::DeleteVersion { .. }
+            | Self::TagFunction { .. }
+            | Self::Close => Vec::new(),
         }
     }
 
@@ -102,6 +110,7 @@ impl Write {
             Self::PutFunction(_) => "store.put_function",
             Self::TagFunction(_) => "store.tag_function",
             Self::DeleteFunction { .. } => "store.delete_function",
+            Self::DeleteVersion { .. } => "store.delete_version",
             Self::PutDocument(_) => "store.put_document",
             Self::DeleteDocument(_) => "store.delete_document",
             Self::Close => "store.close",

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 pub use cause::{Cause, Reason};
 pub use environment::{exec_config, from_cluster, runtime_env};
 pub use hyper::HyperParamOptions;
-pub use provenance::{Fingerprint, Packages, Provenance};
+pub use provenance::{Fingerprint, Packages, Provenance, Uncommitted};
 pub use report::{Artifact, ArtifactMetadata, CodeError, Report};
 pub use retry::{Attempt, Backoff, BackoffKind, Retry, can_help};
 pub use spec::{RunSpec, parse_duration};

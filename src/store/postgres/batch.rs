@@ -5,9 +5,9 @@ use std::{borrow::Cow, collections::HashSet};
 use runtime_core::{
     Result, RunState,
     run::RunKey,
-    store::{function_of, refusal},
+    store::{Version, function_of, is_version, refusal},
 };
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgArguments, query, query::Query, query_as};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgArguments, query, query_as};
 
 use super::{
     documents,
@@ -108,6 +108,7 @@ async fn one(on: &mut PgConnection, write: &Write) -> sqlx::Result<Result<u64>> 
         Write::PutFunction(row) => Ok(put_function(on, row).await?),
         Write::TagFunction(row) => Ok(tag_function(on, row).await?),
         Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
+        Write::DeleteVersion { project, name, version } => delete_version(on, project, name, version).await?,
         Write::DeleteDocument(which) => Ok(documents::delete(on, which).await?),
         // The others are written by many.
         _ => Ok(0),
@@ -164,6 +165,17 @@ fn query_as_rows<'q>(sql: &'static str, rows: &[&RunRow]) -> sqlx::Result<Writte
     Ok(sqlx::query_as_with(sql, arguments))
 }
 
+/// Lets a tag point at a version; gives how many such versions there are.
+async fn tag_function(on: &mut PgConnection, row: &TagRow) -> sqlx::Result<u64> {
+    let tag = query(
+        "INSERT INTO tags (project, name, tag, hash) SELECT project, name, $4, hash FROM functions \
+         WHERE project = $1 AND name = $2 AND hash = $3 \
+         ON CONFLICT (project, name, tag) DO UPDATE SET hash = excluded.hash",
+    );
+    let tag = tag.bind(stored(&row.project)).bind(stored(&row.name)).bind(row.hash.as_str());
+    Ok(tag.bind(stored(&row.tag)).execute(on).await?.rows_affected())
+}
+
 /// Stores a version, and moves its tags.
 async fn put_function(on: &mut PgConnection, row: &FunctionRow) -> sqlx::Result<u64> {
     query(
@@ -193,6 +205,50 @@ async fn put_function(on: &mut PgConnection, row: &FunctionRow) -> sqlx::Result<
 
 /// Deletes all versions of a function, unless a run that has not ended needs it.
 async fn delete_function(on: &mut PgConnection, project: &str, name: &str) -> sqlx::Result<Result<u64>> {
+    let users = users_of(on, project, name, None).await?;
+    if !users.is_empty() {
+        return Ok(Err(refusal::in_use(project, name, &users)));
+    }
+    let delete = query("DELETE FROM functions WHERE project = $1 AND name = $2");
+    Ok(Ok(delete.bind(stored(project)).bind(stored(name)).execute(on).await?.rows_affected()))
+}
+
+/// Deletes one version, unless a run that has not ended needs it, or one tag.
+async fn delete_version(
+    on: &mut PgConnection,
+    project: &str,
+    name: &str,
+    version: &Version,
+) -> sqlx::Result<Result<u64>> {
+    let (sql, which) = match version {
+        Version::Tag(tag) => ("DELETE FROM tags WHERE project = $1 AND name = $2 AND tag = $3", tag),
+        Version::Hash(hash) => {
+            let users = users_of(on, project, name, Some(hash)).await?;
+            if !users.is_empty() {
+                return Ok(Err(refusal::in_use(project, name, &users)));
+            }
+            ("DELETE FROM functions WHERE project = $1 AND name = $2 AND hash = $3", hash)
+        }
+    };
+    let delete = query(sql).bind(stored(project)).bind(stored(name)).bind(stored(which));
+    let deleted = delete.execute(&mut *on).await?;
+    // `latest` points at what was stored last, where it went as well.
+    let latest = query(
+        "INSERT INTO tags (project, name, tag, hash) SELECT project, name, 'latest', hash FROM functions \
+         WHERE project = $1 AND name = $2 ORDER BY updated DESC, id DESC LIMIT 1 \
+         ON CONFLICT (project, name, tag) DO NOTHING",
+    );
+    latest.bind(stored(project)).bind(stored(name)).execute(on).await?;
+    Ok(Ok(deleted.rows_affected()))
+}
+
+/// The active runs of a function that is stored, or of one version of it.
+async fn users_of(
+    on: &mut PgConnection,
+    project: &str,
+    name: &str,
+    hash: Option<&str>,
+) -> sqlx::Result<Vec<String>> {
     let active = RunState::ALL.iter().filter(|state| !state.is_terminal());
     let states: Vec<String> = active.map(|state| format!("'{state}'")).collect();
     let users = format!(
@@ -202,16 +258,12 @@ async fn delete_function(on: &mut PgConnection, project: &str, name: &str) -> sq
     );
     let users: Vec<(String, i64, String)> =
         query_as(AssertSqlSafe(users)).bind(stored(project)).bind(stored(name)).fetch_all(&mut *on).await?;
-    let users: Vec<String> = users
-        .into_iter()
-        .filter(|(_, _, uri)| function_of(uri) == (project, name))
-        .map(|(uid, iteration, _)| {
-            RunKey { uid: original(uid), iteration: u32::try_from(iteration).unwrap_or(u32::MAX) }.to_string()
-        })
-        .collect();
-    if !users.is_empty() {
-        return Ok(Err(refusal::in_use(project, name, &users)));
-    }
-    let delete = query("DELETE FROM functions WHERE project = $1 AND name = $2");
-    Ok(Ok(delete.bind(stored(project)).bind(stored(name)).execute(on).await?.rows_affected()))
+    let users = users.into_iter().filter(|(_, _, uri)| {
+        function_of(uri) == (project, name) && hash.is_none_or(|hash| is_version(uri, hash))
+    });
+    let key = |(uid, iteration, _)| RunKey {
+        uid: original(uid),
+        iteration: u32::try_from(iteration).unwrap_or(u32::MAX),
+    };
+    Ok(users.map(|user| key(user).to_string()).collect())
 }

@@ -11,15 +11,16 @@ use crate::store::row::{DocumentRow, Which};
 macro_rules! rows {
     () => {
         "unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::text[], $6::int8[], $7::int8[], $8::int8[], \
-         $9::text[]) WITH ORDINALITY AS n (kind, project, name, revision, run, iteration, due, updated, body, position)"
+         $9::text[], $10::text[]) WITH ORDINALITY \
+         AS n (kind, project, name, revision, run, iteration, due, updated, body, topic, position)"
     };
 }
 
 macro_rules! insert {
     () => {
         concat!(
-            "INSERT INTO documents AS d (kind, project, name, revision, run, iteration, due, updated, body) \
-             SELECT kind, project, name, 1, run, iteration, due, updated, body FROM ",
+            "INSERT INTO documents AS d (kind, project, name, revision, run, iteration, due, updated, body, topic) \
+             SELECT kind, project, name, 1, run, iteration, due, updated, body, topic FROM ",
             rows!(),
             " ORDER BY position ON CONFLICT (kind, name, project) DO"
         )
@@ -33,13 +34,13 @@ pub(super) const INSERT: &str = concat!(insert!(), " NOTHING RETURNING d.kind, d
 pub(super) const UPSERT: &str = concat!(
     insert!(),
     " UPDATE SET revision = d.revision + 1, run = excluded.run, iteration = excluded.iteration, due = excluded.due, \
-     updated = excluded.updated, body = excluded.body RETURNING d.kind, d.project, d.name"
+     updated = excluded.updated, body = excluded.body, topic = excluded.topic RETURNING d.kind, d.project, d.name"
 );
 
 /// Writes those whose revision is the stored one.
 pub(super) const CHANGE: &str = concat!(
     "UPDATE documents AS d SET revision = n.revision + 1, run = n.run, iteration = n.iteration, due = n.due, \
-     updated = n.updated, body = n.body FROM ",
+     updated = n.updated, body = n.body, topic = n.topic FROM ",
     rows!(),
     " WHERE d.kind = n.kind AND d.project = n.project AND d.name = n.name AND d.revision = n.revision \
      RETURNING d.kind, d.project, d.name"
@@ -76,6 +77,7 @@ pub(super) async fn write(
         .bind(rows.iter().map(|row| row.due).collect::<Vec<Option<i64>>>())
         .bind(rows.iter().map(|row| row.now).collect::<Vec<i64>>())
         .bind(rows.iter().map(|row| &*row.body).collect::<Vec<&str>>())
+        .bind(rows.iter().map(|row| row.topic.as_deref().map(stored)).collect::<Vec<Option<Cow<'_, str>>>>())
         .fetch_all(on)
         .await?;
     Ok(written.into_iter().collect())

@@ -5,7 +5,9 @@ use sqlx::{SqliteConnection, query};
 
 use super::{
     documents,
-    statement::{MAX_ROWS, Statements, delete_function, delete_run, put_function, tag_function},
+    statement::{
+        MAX_ROWS, Statements, delete_function, delete_run, delete_version, put_function, tag_function,
+    },
 };
 use crate::store::{
     row::{DocumentRow, RunRow},
@@ -108,6 +110,7 @@ async fn one(on: &mut SqliteConnection, statements: &Statements, write: &Write) 
         Write::PutFunction(row) => Ok(put_function(on, row).await?),
         Write::TagFunction(row) => Ok(tag_function(on, row).await?),
         Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
+        Write::DeleteVersion { project, name, version } => delete_version(on, project, name, version).await?,
         Write::Close => Ok(0),
     })
 }

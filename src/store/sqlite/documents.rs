@@ -21,8 +21,8 @@ use super::{
 use crate::store::row::{DocumentRow, Which, time};
 
 /// The columns, in the order in which they are bound and read.
-const COLUMNS: &str = "kind, project, name, revision, run, iteration, due, updated, body";
-const COLUMN_COUNT: usize = 9;
+const COLUMNS: &str = "kind, project, name, revision, run, iteration, due, updated, body, topic";
+const COLUMN_COUNT: usize = 10;
 
 /// The statements that write documents, for one or for many: as those that write runs.
 pub(super) struct DocumentStatements {
@@ -36,15 +36,15 @@ impl DocumentStatements {
         let rows = |rows| format!("WITH n ({COLUMNS}) AS ({})", values(rows, COLUMN_COUNT));
         let insert = |count| {
             format!(
-                "{} INSERT INTO documents ({COLUMNS}) SELECT kind, project, name, 1, run, iteration, due, updated, body \
-                 FROM n WHERE kind IS NOT NULL ON CONFLICT (kind, name, project) DO",
+                "{} INSERT INTO documents ({COLUMNS}) SELECT kind, project, name, 1, run, iteration, due, updated, body, \
+                 topic FROM n WHERE kind IS NOT NULL ON CONFLICT (kind, name, project) DO",
                 rows(count)
             )
         };
         let set = |new: &str| {
             format!(
                 "SET revision = documents.revision + 1, run = {new}.run, iteration = {new}.iteration, due = {new}.due, \
-                 updated = {new}.updated, body = {new}.body"
+                 updated = {new}.updated, body = {new}.body, topic = {new}.topic"
             )
         };
         let change = |count| {
@@ -94,7 +94,7 @@ async fn write(
 }
 
 fn bind(arguments: &mut SqliteArguments, row: &DocumentRow) -> Result<(), BoxDynError> {
-    let DocumentRow { which, parent, due, now, body } = row;
+    let DocumentRow { which, topic, parent, due, now, body } = row;
     arguments.add(which.kind.as_str())?;
     arguments.add(which.project.as_str())?;
     arguments.add(which.name.as_str())?;
@@ -103,7 +103,8 @@ fn bind(arguments: &mut SqliteArguments, row: &DocumentRow) -> Result<(), BoxDyn
     arguments.add(parent.as_ref().map(|run| run.iteration))?;
     arguments.add(due)?;
     arguments.add(now)?;
-    arguments.add(Arc::clone(body))
+    arguments.add(Arc::clone(body))?;
+    arguments.add(topic.as_deref())
 }
 
 /// Deletes it; gives how many there were.
@@ -138,11 +139,12 @@ pub(super) async fn list(pool: &SqlitePool, path: &Path, filter: &DocumentFilter
 
 /// The documents that a filter lets through, along the index that it names: not by statistics.
 fn listed(filter: &DocumentFilter) -> QueryBuilder<Sqlite> {
-    let DocumentFilter { kind, project, name, parent, due_before, limit } = filter;
+    let DocumentFilter { kind, project, name, topic, parent, due_before, limit } = filter;
     let along = match filter {
         DocumentFilter { parent: Some(_), .. } => "run",
         DocumentFilter { name: Some(_), .. } => "name",
         DocumentFilter { due_before: Some(_), .. } => "due",
+        DocumentFilter { topic: Some(_), .. } => "topic",
         DocumentFilter { project: Some(_), .. } => "project",
         _ => "time",
     };
@@ -153,6 +155,9 @@ fn listed(filter: &DocumentFilter) -> QueryBuilder<Sqlite> {
     }
     if let Some(name) = name {
         sql.push(" AND name = ").push_bind(name.clone());
+    }
+    if let Some(topic) = topic {
+        sql.push(" AND topic = ").push_bind(topic.clone());
     }
     if let Some(parent) = parent {
         sql.push(" AND run = ").push_bind(parent.uid.clone());
@@ -195,6 +200,7 @@ fn read_columns(row: &SqliteRow) -> sqlx::Result<(Document, Option<i64>, i64, St
         name: row.try_get(2)?,
         revision: row.try_get::<i64, _>(3)?.unsigned_abs(),
         parent,
+        topic: row.try_get(9)?,
         ..Document::default()
     };
     Ok((document, row.try_get(6)?, row.try_get(7)?, row.try_get(8)?))
@@ -210,11 +216,8 @@ mod tests {
     #[tokio::test]
     async fn long_lists_are_not_sorted() {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        for migration in [
-            include_str!("migrations/0001_functions_and_runs.sql"),
-            include_str!("migrations/0002_documents.sql"),
-        ] {
-            connection.execute(migration).await.unwrap();
+        for (_, _, migration) in super::super::connect::MIGRATIONS {
+            connection.execute(*migration).await.unwrap();
         }
         let all = || DocumentFilter { limit: 50, ..DocumentFilter::of("a") };
         let due_before = Some(jiff::Timestamp::now());
@@ -222,6 +225,8 @@ mod tests {
         for filter in [
             all(),
             DocumentFilter { project: project.clone(), ..all() },
+            DocumentFilter { topic: Some("model".to_owned()), ..all() },
+            DocumentFilter { topic: Some("model".to_owned()), project: project.clone(), ..all() },
             DocumentFilter { due_before, ..all() },
             DocumentFilter { due_before, project, ..all() },
         ] {

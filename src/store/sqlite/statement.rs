@@ -8,7 +8,7 @@ use std::sync::Arc;
 use runtime_core::{
     Error, RunState,
     run::RunKey,
-    store::{function_of, refusal},
+    store::{Version, function_of, is_version, refusal},
 };
 use sqlx::{
     Arguments, AssertSqlSafe, SqliteConnection, error::BoxDynError, query, query_as, query_with,
@@ -185,7 +185,7 @@ pub(super) async fn delete_function(
     project: &str,
     name: &str,
 ) -> sqlx::Result<Result<u64, Error>> {
-    let users = users_of(on, project, name).await?;
+    let users = users_of(on, project, name, None).await?;
     if !users.is_empty() {
         return Ok(Err(refusal::in_use(project, name, &users)));
     }
@@ -193,8 +193,45 @@ pub(super) async fn delete_function(
     Ok(Ok(delete.bind(project).bind(name).execute(on).await?.rows_affected()))
 }
 
-/// The active runs of a function that is stored.
-async fn users_of(on: &mut SqliteConnection, project: &str, name: &str) -> sqlx::Result<Vec<String>> {
+/// Deletes one version, unless a run that has not ended needs it, or one tag. The caller has a transaction open.
+pub(super) async fn delete_version(
+    on: &mut SqliteConnection,
+    project: &str,
+    name: &str,
+    version: &Version,
+) -> sqlx::Result<Result<u64, Error>> {
+    let (sql, which) = match version {
+        Version::Tag(tag) => ("DELETE FROM tags WHERE project = ? AND name = ? AND tag = ?", tag),
+        Version::Hash(hash) => {
+            let users = users_of(on, project, name, Some(hash)).await?;
+            if !users.is_empty() {
+                return Ok(Err(refusal::in_use(project, name, &users)));
+            }
+            ("DELETE FROM functions WHERE project = ? AND name = ? AND hash = ?", hash)
+        }
+    };
+    let deleted = query(sql).bind(project).bind(name).bind(which.as_str()).execute(&mut *on).await?;
+    // `latest` points at what was stored last, where it went as well.
+    query(
+        "INSERT INTO tags (project, name, tag, hash) SELECT project, name, 'latest', hash FROM functions \
+         WHERE project = ?1 AND name = ?2 \
+         AND NOT EXISTS (SELECT 1 FROM tags WHERE project = ?1 AND name = ?2 AND tag = 'latest') \
+         ORDER BY updated DESC, id DESC LIMIT 1",
+    )
+    .bind(project)
+    .bind(name)
+    .execute(on)
+    .await?;
+    Ok(Ok(deleted.rows_affected()))
+}
+
+/// The active runs of a function that is stored, or of one version of it.
+async fn users_of(
+    on: &mut SqliteConnection,
+    project: &str,
+    name: &str,
+    hash: Option<&str>,
+) -> sqlx::Result<Vec<String>> {
     let active = RunState::ALL.iter().filter(|state| !state.is_terminal());
     let states: Vec<String> = active.map(|state| format!("'{state}'")).collect();
     // Active runs are few; by function there would be all that ever ran.
@@ -206,6 +243,8 @@ async fn users_of(on: &mut SqliteConnection, project: &str, name: &str) -> sqlx:
     );
     let rows: Vec<(String, u32, String)> =
         query_as(AssertSqlSafe(sql)).bind(name).bind(project).fetch_all(on).await?;
-    let users = rows.into_iter().filter(|(_, _, uri)| function_of(uri) == (project, name));
+    let users = rows.into_iter().filter(|(_, _, uri)| {
+        function_of(uri) == (project, name) && hash.is_none_or(|hash| is_version(uri, hash))
+    });
     Ok(users.map(|(uid, iteration, _)| RunKey { uid, iteration }.to_string()).collect())
 }
