@@ -58,7 +58,7 @@ impl Address {
             Some(_) => return Err(wrong("is of a kind that is not known here")),
             None => source,
         };
-        let path = base.join(path);
+        let path: PathBuf = base.join(path).components().collect();
         if path.is_dir() {
             return Ok(Self::Folder(path));
         }

@@ -209,7 +209,7 @@ fn brief(run: &Run) -> String {
     {
         return human::shorten(&cause.message, WIDTH);
     }
-    let pair = |(key, value): (&String, &Value)| format!("{key}={}", human::value(value, 16));
+    let pair = |(key, value): (&String, &Value)| format!("{key}={}", human::brief(value, 16));
     human::shorten(&run.status.results.iter().take(8).map(pair).collect::<Vec<_>>().join(" "), WIDTH)
 }
 

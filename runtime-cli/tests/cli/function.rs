@@ -110,9 +110,9 @@ fn a_tag_or_one_version_is_deleted_and_what_that_means_is_said() {
         .code(2)
         .says(&["no version of default/train with the tag `none`"]);
     let tag = folder.run("function delete train:old").ok().stdout.clone();
-    assert_eq!(tag, format!("deleted the tag default/train:old; default/train@{} stays\n", &old[..8]));
+    assert_eq!(tag, format!("deleted the tag default/train:old; default/train@{} stays\n", &old[..7]));
     let latest = folder.run(&format!("function delete train@{}", &new[..10])).ok().stdout.clone();
-    let (old_start, new_start) = (&old[..8], &new[..8]);
+    let (old_start, new_start) = (&old[..7], &new[..7]);
     let moved =
         format!("deleted default/train@{new_start} (latest)\nlatest is default/train@{old_start} now\n");
     assert_eq!(latest, moved);

@@ -42,7 +42,7 @@ pub(super) async fn execute(args: &Args, home: &Home) -> Result<String> {
 fn said(deleted: &DeletedVersion) -> String {
     let metadata = &deleted.record.function.metadata;
     let name = format!("{}/{}", metadata.project, metadata.name);
-    let version = format!("{name}@{}", human::uid(&metadata.hash));
+    let version = format!("{name}@{}", short(&metadata.hash));
     if let Some(tag) = &deleted.tag {
         return format!("deleted the tag {name}:{tag}; {version} stays\n");
     }
@@ -54,7 +54,7 @@ fn said(deleted: &DeletedVersion) -> String {
     let was_latest = deleted.record.tags.iter().any(|tag| tag == "latest");
     match &deleted.latest {
         Some(latest) if was_latest => {
-            let hash = human::uid(&latest.function.metadata.hash);
+            let hash = short(&latest.function.metadata.hash);
             out += &format!("latest is {name}@{hash} now\n");
         }
         Some(_) => {}
@@ -64,4 +64,8 @@ fn said(deleted: &DeletedVersion) -> String {
         out += &format!("{} that ran it cannot be run again\n", human::count(deleted.runs, "run"));
     }
     out
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..7).unwrap_or(hash)
 }

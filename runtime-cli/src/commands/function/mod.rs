@@ -18,6 +18,7 @@ use crate::{
 
 pub(crate) use list::Args as ListArgs;
 pub(crate) use list::execute as list;
+pub(crate) use show::handlers_table as handlers;
 
 const EXAMPLES: &str = "\
 Examples:
