@@ -72,7 +72,7 @@ pub(crate) fn brief(it: &Value, limit: usize) -> String {
             // Six digits, written as short as they can be.
             format!("{number:.5e}")
                 .parse::<f64>()
-                .map_or_else(|_| value(it, limit), |number| number.to_string())
+                .map_or_else(|_| value(it, limit), |number| format!("{number:?}"))
         }
         _ => value(it, limit),
     }
@@ -143,7 +143,8 @@ mod tests {
         for (number, text) in [
             (json!(0.31000000000000005), "0.31"),
             (json!(0.9814814814814816), "0.981481"),
-            (json!(1e-9), "0.000000001"),
+            (json!(1e-9), "1e-9"),
+            (json!(2.0), "2.0"),
             (json!(1234567.5), "1234567.5"),
             (json!(-2.5), "-2.5"),
             (json!(123456789), "123456789"),

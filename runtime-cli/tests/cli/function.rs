@@ -121,7 +121,7 @@ fn a_tag_or_one_version_is_deleted_and_what_that_means_is_said() {
     for part in ["it was the last version", "1 run that ran it cannot be run again"] {
         assert!(last.contains(part), "{last}");
     }
-    folder.run("rerun train").code(2).says(&["not in the store any more"]);
+    folder.run("rerun train-fit").code(2).says(&["not in the store any more"]);
 }
 
 #[test]
