@@ -10,6 +10,7 @@ use crate::{
     logs::{LogLine, LogPosition},
     plan::Role,
     run::{Packages, Report, RunKey},
+    secret::RunSecrets,
 };
 
 /// One run that a target is asked to make real.
@@ -29,6 +30,8 @@ pub struct Job {
     pub work_dir: PathBuf,
     /// Where artifacts go.
     pub artifact_path: String,
+    /// What its code may read by name.
+    pub secrets: Arc<RunSecrets>,
     /// How far the log is stored already: nothing before is sent again.
     pub log_position: LogPosition,
     /// Whether an earlier orchestrator may have started it already.

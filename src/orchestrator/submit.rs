@@ -162,6 +162,7 @@ impl Inner {
             work_dir: folder(labels::WORK_DIR),
             artifact_path: self.artifact_path(&run),
             run: Arc::new(run),
+            secrets: Default::default(),
             log_position: LogPosition::default(),
             resumed: false,
             detached,

@@ -320,6 +320,15 @@ class Context:
         return artifact
 
 
+def own_secrets():
+    """The secrets that are given to this run as files."""
+    folder, secrets = os.environ.get("RUNTIMES_SECRETS_DIR"), {}
+    for key in os.listdir(folder) if folder else ():
+        with open(os.path.join(folder, key), encoding="utf-8") as file:
+            secrets[key] = file.read()
+    return secrets
+
+
 def open_context(name, spec, with_env, project):
     """Makes the context that `get_or_create_ctx` gives out."""
     path = os.environ.get("RUNTIMES_RUN_FILE") if with_env else None

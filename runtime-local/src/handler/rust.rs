@@ -16,6 +16,7 @@ use runtime_core::{
     error::did_you_mean,
     logs::{LogLine, Stream},
     run::{Artifact, Report},
+    secret::Secret,
     serde_json::{self, Map, Value},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -202,8 +203,12 @@ impl Handlers {
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
 
+/// How a handler reads a secret.
+pub(crate) type Lookup = Box<dyn Fn(&str) -> Result<Option<Secret>> + Send + Sync>;
+
 struct Inner {
     run: Arc<Run>,
+    secrets: Lookup,
     artifact_path: String,
     lines: UnboundedSender<LogLine>,
     report: Mutex<Report>,
@@ -212,9 +217,15 @@ struct Inner {
 }
 
 impl Context {
-    pub(crate) fn new(run: Arc<Run>, artifact_path: String, lines: UnboundedSender<LogLine>) -> Self {
+    pub(crate) fn new(
+        run: Arc<Run>,
+        artifact_path: String,
+        lines: UnboundedSender<LogLine>,
+        secrets: Lookup,
+    ) -> Self {
         Self(Arc::new(Inner {
             run,
+            secrets,
             artifact_path,
             lines,
             report: Mutex::default(),
@@ -231,6 +242,14 @@ impl Context {
     /// The folder (or URL) in which artifacts of this run belong.
     pub fn artifact_path(&self) -> &str {
         &self.0.artifact_path
+    }
+
+    /// A secret of this run, or of its project.
+    ///
+    /// # Errors
+    /// When it is there and may not be read, or `key` is no name of one.
+    pub fn secret(&self, key: &str) -> Result<Option<Secret>> {
+        (self.0.secrets)(key)
     }
 
     /// Logs a result.
