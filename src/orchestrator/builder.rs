@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
-use runtime_core::{Error, Registry, Result, Store, Target};
+use runtime_core::{Error, Registry, Result, Store, Target, secret::SecretSource};
 use tokio::sync::watch as channel;
 
 use super::{
@@ -29,6 +29,7 @@ pub struct Builder {
     pub(super) lease: Duration,
     pub(super) registry: Option<Registry>,
     pub(super) targets: Vec<Arc<dyn Target>>,
+    pub(super) secrets: Option<Arc<dyn SecretSource>>,
 }
 
 impl Builder {
@@ -79,6 +80,13 @@ impl Builder {
         self
     }
 
+    /// Other secrets of projects than those in the home folder.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn SecretSource>) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -95,10 +103,11 @@ impl Builder {
             (None, Some(url)) => place::open(&url).await?,
             (None, None) => place::default(&home).await?,
         };
+        let secrets = self.secrets.or_else(|| default_secrets(&home));
         #[allow(unused_mut, reason = "without kinds of this machine there is no target to add")]
         let mut targets: BTreeMap<&'static str, Arc<dyn Target>> = BTreeMap::new();
         #[cfg(any(feature = "handler", feature = "local"))]
-        targets.insert("host", Arc::new(runtime_local::HostTarget::new(&home)));
+        targets.insert("host", Arc::new(host(&home, secrets.as_ref())));
         targets.extend(self.targets.into_iter().map(|target| (target.name(), target)));
         let registry = match self.registry {
             Some(registry) => registry,
@@ -124,6 +133,8 @@ impl Builder {
             versions: Mutex::default(),
             looking: AtomicBool::new(false),
             checked: Known::default(),
+            secrets,
+            outbox: Arc::default(),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
         if self.recover {
@@ -134,6 +145,26 @@ impl Builder {
         }
         Ok(orchestrator)
     }
+}
+
+/// This machine, with the secrets of this orchestrator.
+#[cfg(any(feature = "handler", feature = "local"))]
+fn host(home: &Path, secrets: Option<&Arc<dyn SecretSource>>) -> runtime_local::HostTarget {
+    match secrets {
+        Some(secrets) => runtime_local::HostTarget::with_secrets(home, Arc::clone(secrets)),
+        None => runtime_local::HostTarget::new(home),
+    }
+}
+
+/// The secrets of the target "this machine", where this build has it.
+#[cfg(any(feature = "handler", feature = "local"))]
+fn default_secrets(home: &Path) -> Option<Arc<dyn SecretSource>> {
+    Some(Arc::new(runtime_local::host::SecretFolder::new(home.join("secrets"))))
+}
+
+#[cfg(not(any(feature = "handler", feature = "local")))]
+fn default_secrets(_: &Path) -> Option<Arc<dyn SecretSource>> {
+    None
 }
 
 /// The kinds of the features of this build, and those of other linked crates.

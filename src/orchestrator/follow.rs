@@ -269,7 +269,7 @@ impl Follow {
             } else {
                 next.attempt = u32::try_from(next.run.status.attempts.len()).unwrap_or(u32::MAX);
             }
-            match self.inner.store.update_run(&next).await {
+            match self.inner.update_telling(&next, self.record.run.state(), Vec::new()).await {
                 Ok(revision) => {
                     next.revision = revision;
                     self.record = next;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use runtime_core::{
     ErrorKind, Registry, Result, RunState, Runtime, Store, Target,
     run::RunKey,
+    secret::SecretSource,
     store::{RunFilter, RunRecord},
     target::Job,
 };
@@ -28,6 +29,7 @@ use super::{
     lease::{Lease, Place},
     log::LogWriter,
     no_run,
+    outbox::Outbox,
     owner::Owner,
     reserve::Reserve,
 };
@@ -58,6 +60,10 @@ pub(super) struct Inner {
     pub(super) looking: AtomicBool,
     /// Functions that need no checking again.
     pub(super) checked: Known,
+    /// The secrets of projects.
+    pub(super) secrets: Option<Arc<dyn SecretSource>>,
+    /// Who sends notifications.
+    pub(super) outbox: Arc<Outbox>,
 }
 
 /// A run that is followed here.

@@ -8,6 +8,7 @@ mod inner;
 mod iterate;
 mod lease;
 mod log;
+mod outbox;
 mod owner;
 mod place;
 mod provenance;
@@ -17,6 +18,9 @@ mod request;
 mod rerun;
 mod reserve;
 mod retry;
+mod schedule;
+mod secrets;
+mod serve;
 mod source;
 mod submit;
 mod tend;
@@ -36,11 +40,13 @@ pub use rerun::Reproduction;
 use runtime_core::{
     Error, ErrorKind, Registry, Result, Run, Store,
     logs::LogLine,
+    secret::SecretSource,
     run::RunKey,
     store::{RunFilter, RunRecord},
 };
 #[cfg(feature = "hub")]
 pub(crate) use submit::embed_code;
+pub use serve::Served;
 pub use watch::{Handle, Update};
 
 /// How long processes may take to end when the orchestrator is closed.
@@ -86,6 +92,7 @@ impl Orchestrator {
             lease: lease::LENGTH,
             registry: None,
             targets: Vec::new(),
+            secrets: None,
         }
     }
 
@@ -256,7 +263,11 @@ impl Orchestrator {
             found = self.list(&filter).await?;
         }
         match found.len() {
-            1 => Ok(found.remove(0)),
+            1 => {
+                let mut record = found.remove(0);
+                self.inner.put_notifications(&mut record.run).await?;
+                Ok(record)
+            }
             0 => Err(Error::not_found(format!("there is no run {uid_or_name:?}"))
                 .help("`runtimes runs` lists them; give a uid, the beginning of one, or a name")),
             _ => {
@@ -313,6 +324,15 @@ impl Orchestrator {
         &self.inner.registry
     }
 
+    /// Where the secrets of projects are kept: under the name [`project_secret`](runtime_core::secret::project_secret)
+    /// of each.
+    ///
+    /// # Errors
+    /// `Unsupported`, where this program was built without a place for them.
+    pub fn secrets(&self) -> Result<&Arc<dyn SecretSource>> {
+        self.inner.secret_source()
+    }
+
     /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
@@ -348,6 +368,7 @@ impl Orchestrator {
         for mut live in ending {
             while live.borrow_and_update().run.state().is_terminal() && live.changed().await.is_ok() {}
         }
+        self.flush(CLOSING_GRACE).await;
         for target in self.inner.targets.values() {
             target.close().await;
         }

@@ -36,6 +36,11 @@ impl Inner {
             match source {
                 SecretSources::Inline(values) => {
                     values.keys().try_for_each(|key| check_key(key)).map_err(at)?;
+                    let gone = values.iter().find(|(_, value)| value.is_none());
+                    if let Some((key, _)) = gone {
+                        let error = Error::not_found(format!("the value of {key} was for another run alone"));
+                        return Err(at(error.help("give it again, or keep it: runtimes secret set NAME")));
+                    }
                     if detached {
                         let error = Error::new(
                             ErrorKind::Unsupported,
