@@ -2,6 +2,7 @@
 
 pub(crate) mod abort;
 pub(crate) mod completions;
+pub(crate) mod daemon;
 pub(crate) mod delete;
 pub(crate) mod env;
 pub(crate) mod follow;
@@ -13,6 +14,8 @@ pub(crate) mod logs;
 pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedule;
+pub(crate) mod secret;
 
 use std::path::PathBuf;
 
