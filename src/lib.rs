@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod data;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod notify;

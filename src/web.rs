@@ -178,6 +178,7 @@ fn client() -> Result<Client> {
             _ => attempt.follow(),
         }
     });
+    crate::data::net::choose_crypto();
     Client::builder()
         .user_agent(concat!("runtimes/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)

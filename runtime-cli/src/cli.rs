@@ -7,8 +7,8 @@ use runtimes::Result;
 
 use crate::{
     commands::{
-        abort, completions, daemon, delete, env, follow, function, get, hub, kinds, logs, rerun, run, runs, schedule,
-        secret,
+        abort, artifacts, completions, daemon, delete, env, follow, function, get, hub, kinds, logs, rerun, run, runs,
+        schedule, secret,
     },
     home::Home,
     output::{Format, Terminal},
@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Abort(abort::Args),
     Delete(delete::Args),
     Rerun(rerun::Args),
+    Artifacts(artifacts::Args),
     Function(function::Args),
     Functions(function::ListArgs),
     Hub(hub::Args),
@@ -74,6 +75,7 @@ impl Command {
             Self::Abort(args) => abort::execute(args, home, terminal).await,
             Self::Delete(args) => delete::execute(args, home).await,
             Self::Rerun(args) => rerun::execute(args, home, terminal).await,
+            Self::Artifacts(args) => artifacts::execute(args, home, terminal).await,
             Self::Function(args) => function::execute(args, home, terminal).await,
             Self::Functions(args) => function::list(args, home, terminal).await,
             Self::Hub(args) => hub::execute(args, home, terminal).await,
@@ -95,6 +97,7 @@ impl Command {
             Self::Runs(args) => args.output.output,
             Self::Rerun(args) => args.output.output,
             Self::Function(args) => args.format(),
+            Self::Artifacts(args) => args.format(),
             Self::Functions(args) => args.format(),
             Self::Hub(args) => args.format(),
             Self::Kinds(args) => args.output.output,

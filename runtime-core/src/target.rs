@@ -1,6 +1,6 @@
 //! What a target is: the place where plans become real.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -28,10 +28,12 @@ pub struct Job {
     pub base_dir: PathBuf,
     /// The folder in which processes run that name none.
     pub work_dir: PathBuf,
-    /// Where artifacts go.
+    /// Where artifacts go: a folder of this machine, also where they are moved elsewhere afterwards.
     pub artifact_path: String,
     /// What its code may read by name.
     pub secrets: Arc<RunSecrets>,
+    /// Inputs that were fetched from elsewhere: their names, and where they are now. The others are where the run says.
+    pub inputs: BTreeMap<String, PathBuf>,
     /// How far the log is stored already: nothing before is sent again.
     pub log_position: LogPosition,
     /// Whether an earlier orchestrator may have started it already.

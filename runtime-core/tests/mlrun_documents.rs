@@ -127,8 +127,14 @@ fn captured_runs() {
             if run.is_null() {
                 continue;
             }
-            let read: runtime_core::Run =
-                serde_json::from_value(run.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let read: runtime_core::Run = match serde_json::from_value(run.clone()) {
+                Ok(read) => read,
+                // What MLRun takes, too, to be of a wrong type.
+                Err(_) if case["refused"].as_str().is_some_and(|why| why.contains("must be a string")) => {
+                    continue;
+                }
+                Err(error) => panic!("{name}: {error}"),
+            };
             // What is written is what was read, but for what was not set.
             let written = serde_json::to_value(&read).unwrap();
             for (part, fields) in run.as_object().unwrap() {

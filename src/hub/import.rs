@@ -108,7 +108,7 @@ impl Hub {
                 let notes = note.into_iter().collect();
                 Fetched { files: vec![(name.to_owned(), bytes)], base_dir: None, pin: Pin::default(), notes }
             }
-            Reference::Git(git) => self.from_git(git, pin, progress).await?,
+            Reference::Git(git) => self.git_files(git, pin, progress).await?,
             Reference::Stored(uri) => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
@@ -126,7 +126,7 @@ impl Hub {
         Ok(fetched)
     }
 
-    async fn from_git(
+    async fn git_files(
         &self,
         git: &GitReference,
         pin: Option<&Pin>,

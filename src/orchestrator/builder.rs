@@ -18,7 +18,9 @@ use super::{
     owner::Owner,
     place,
     reserve::Reserve,
+    stage::Fetching,
 };
+use crate::data::Storage;
 
 /// Puts an orchestrator together.
 pub struct Builder {
@@ -80,7 +82,7 @@ impl Builder {
         self
     }
 
-    /// Other secrets of projects than those in the home folder.
+    /// Other secrets of projects than those in the home folder; with them data is read and written.
     #[must_use]
     pub fn secrets(mut self, secrets: Arc<dyn SecretSource>) -> Self {
         self.secrets = Some(secrets);
@@ -133,6 +135,8 @@ impl Builder {
             versions: Mutex::default(),
             looking: AtomicBool::new(false),
             checked: Known::default(),
+            storage: Storage::new(secrets.clone()),
+            fetching: Fetching::default(),
             secrets,
             outbox: Arc::default(),
         });

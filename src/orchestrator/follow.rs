@@ -8,6 +8,7 @@ use std::{
 use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Result, Run, RunState, Runtime, Target,
+    logs::LogLine,
     run::{Cause, Packages, Reason, Verdict},
     store::RunRecord,
     target::{Event, Job},
@@ -15,6 +16,7 @@ use runtime_core::{
 use tokio::sync::{mpsc, watch};
 
 use super::{Inner, log::LogWriter, reduce, retry};
+use crate::data::documents;
 
 /// How long an event may wait for the next one.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -89,6 +91,9 @@ impl Follow {
         if recorded {
             self.inner.remove_source(&key);
         }
+        if recorded && let Err(error) = self.clear() {
+            tracing::warn!(%key, %error, "what was fetched for an ended run could not be removed");
+        }
         self.inner.reserve.restore();
         self.inner.forget(&key);
     }
@@ -117,7 +122,10 @@ impl Follow {
         job.log_position = self.log.position.clone();
         let grace = grace(&job);
         let key = job.key.clone();
-        let Some((job, _source)) = self.fetch_source(job).await? else { return Ok(()) };
+        let Some((mut job, _source)) = self.fetch_source(job).await? else { return Ok(()) };
+        if let Some(verdict) = self.stage(&mut job).await? {
+            return self.end(verdict).await;
+        }
         let mut events = match self.target.apply(job).await {
             Ok(events) => events,
             Err(error) => return self.end(not_started(&error)).await,
@@ -173,6 +181,9 @@ impl Follow {
             }
         }
         self.write_log().await;
+        if let Some(verdict) = verdict.as_mut().filter(|verdict| verdict.state.is_terminal()) {
+            self.deliver(verdict).await?;
+        }
         if verdict.is_some() || !self.notes.is_empty() || self.packages.is_some() {
             self.record_verdict(verdict.as_ref()).await?;
         }
@@ -191,6 +202,18 @@ impl Follow {
             }
         });
         Ok(())
+    }
+
+    /// Removes what was fetched for the run, and what was sent elsewhere.
+    fn clear(&self) -> Result<()> {
+        let run = &self.record.run;
+        let moved = |text: &String| crate::data::is_url(text);
+        let wrote = run.status.artifacts.iter().any(|artifact| crate::data::is_url(artifact.target_path()));
+        if !(run.spec.inputs.values().any(moved) || moved(&run.spec.output_path) || wrote) {
+            return Ok(());
+        }
+        self.inner.clear_delivered(run)?;
+        self.inner.unstage(&run.key())
     }
 
     pub(super) async fn end(&mut self, verdict: Verdict) -> Result<()> {
@@ -232,6 +255,14 @@ impl Follow {
         Ok(())
     }
 
+    /// Says in the log of the run what kept it from starting, or from its end.
+    pub(super) async fn log_error(&mut self, error: &Error) {
+        self.log.push(&LogLine::system(format!("error: {error}")));
+        self.write_log().await;
+        let length = self.log.length;
+        self.live.send_modify(|live| live.log_length = length);
+    }
+
     /// Writes the lines that were taken. A log that cannot be written must not keep the run from its end: it ends
     /// early then, and the run says so.
     pub(super) async fn write_log(&mut self) {
@@ -269,7 +300,8 @@ impl Follow {
             } else {
                 next.attempt = u32::try_from(next.run.status.attempts.len()).unwrap_or(u32::MAX);
             }
-            match self.inner.update_telling(&next, self.record.run.state(), Vec::new()).await {
+            let artifacts = if ends { documents(&next.run) } else { Vec::new() };
+            match self.inner.update_telling(&next, self.record.run.state(), artifacts).await {
                 Ok(revision) => {
                     next.revision = revision;
                     self.record = next;
@@ -364,10 +396,5 @@ fn lost() -> Verdict {
 }
 
 pub(super) fn not_started(error: &Error) -> Verdict {
-    let mut cause = Cause::new(Reason::StartFailed, error.message());
-    if let Some(location) = error.location() {
-        cause.message = format!("{location}: {}", cause.message);
-    }
-    cause.help = error.help_text().map(str::to_owned);
-    Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() }
+    super::stage::failed(Reason::StartFailed, error)
 }

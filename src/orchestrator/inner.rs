@@ -32,7 +32,10 @@ use super::{
     outbox::Outbox,
     owner::Owner,
     reserve::Reserve,
+    stage::Fetching,
 };
+
+use crate::data::Storage;
 
 /// How often requests of other processes to stop a run are looked for, while runs are followed.
 const LOOK: Duration = Duration::from_millis(200);
@@ -58,6 +61,9 @@ pub(super) struct Inner {
     /// The version of each function that was stored last.
     pub(super) versions: Mutex<HashMap<(String, String), String>>,
     pub(super) looking: AtomicBool,
+    /// What holds inputs and artifacts elsewhere.
+    pub(super) storage: Storage,
+    pub(super) fetching: Fetching,
     /// Functions that need no checking again.
     pub(super) checked: Known,
     /// The secrets of projects.

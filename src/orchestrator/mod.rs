@@ -1,7 +1,9 @@
 //! The orchestrator: it joins kinds and targets, and remembers.
 
+mod artifacts;
 mod builder;
 mod checked;
+mod deliver;
 mod follow;
 mod functions;
 mod inner;
@@ -22,6 +24,7 @@ mod schedule;
 mod secrets;
 mod serve;
 mod source;
+mod stage;
 mod submit;
 mod tend;
 mod watch;
@@ -108,7 +111,11 @@ impl Orchestrator {
         let log = LogWriter::new(self.inner.log_path(&key));
         let submit::Prepared { function, record, runtime, target, job, sweep, .. } = prepared;
         let live = match sweep {
-            Some(sweep) => self.inner.iterate(record, function, (runtime, target), sweep, log, job),
+            Some(sweep) => {
+                let inner = Arc::downgrade(&self.inner);
+                let parts = iterate::Parts { inner, function, runtime, target, sweep };
+                self.inner.iterate(record, parts, log, job)
+            }
             None => self.inner.follow(record, runtime, target, log, job),
         };
         Ok(Handle::here(key.clone(), self.inner.log_path(&key), live))
@@ -286,7 +293,8 @@ impl Orchestrator {
         self.inner.store.list_runs(filter).await
     }
 
-    /// Forgets an ended run: its record and its log, and its artifacts where asked; its iterations with it.
+    /// Forgets an ended run: its record and its log, and its artifacts where asked: those in the home folder, and those
+    /// that were sent elsewhere, unless another run has written to the same place since; its iterations with it.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` where it has not ended.
@@ -305,6 +313,7 @@ impl Orchestrator {
             remove(&self.inner.run_folder(key))?;
             self.inner.remove_source(key);
             if artifacts {
+                self.inner.remove_delivered(&record.run).await?;
                 let folder = self.inner.default_artifacts(&record.run);
                 let own = match key.iteration {
                     0 => folder,

@@ -113,6 +113,7 @@ impl Inner {
                 self.remove_source(&key);
             }
         }
+        self.sweep_staged().await?;
         for path in dead {
             let _ = std::fs::remove_file(path);
         }
@@ -180,7 +181,7 @@ impl Inner {
         self.target_of(&record)?;
         self.hold_lease().await?;
         record.owner = self.owner.id().to_owned();
-        match self.update_telling(&record, before, Vec::new()).await {
+        match self.store.update_run(&record).await {
             Ok(revision) => record.revision = revision,
             // Somebody else was faster.
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
@@ -211,7 +212,8 @@ impl Inner {
         match sweep {
             Some(sweep) => {
                 let function = Arc::new(function.clone());
-                self.iterate(record.clone(), function, (runtime, target), sweep, log, job);
+                let parts = iterate::Parts { inner: Arc::downgrade(self), function, runtime, target, sweep };
+                self.iterate(record.clone(), parts, log, job);
             }
             None => drop(self.follow(record.clone(), runtime, target, log, job)),
         }

@@ -215,7 +215,10 @@ mod fetch {
         ) -> Result<Option<(Job, Option<Prepared>)>> {
             let Some(source) = job.source.take() else { return Ok(Some((job, None))) };
             let annotations = &self.record.run.metadata.annotations;
-            let known = annotations.get(labels::SOURCE_DIR).map(PathBuf::from).filter(|root| root.is_dir());
+            // An iteration has its parent's annotations, and a folder of its own.
+            let own = self.inner.source_folder(&job.key);
+            let known = annotations.get(labels::SOURCE_DIR).map(PathBuf::from);
+            let known = known.filter(|root| root.is_dir() && (*root == own || is_shared(&job.plan)));
             if let Some(root) = known {
                 place(&mut job, &source, &root);
                 return Ok(Some((job, None)));
@@ -248,7 +251,6 @@ mod fetch {
         }
 
         /// Fetches it, and says what is being done; `None` where it was asked to stop.
-        #[expect(clippy::type_complexity, reason = "the outer results are those of the store")]
         async fn fetch(
             &mut self,
             job: &Job,

@@ -2,23 +2,19 @@
 //! recorded or started.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use jiff::Timestamp;
 use runtime_core::{
-    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target,
-    function::Metadata,
-    labels,
-    logs::LogPosition,
-    naming,
-    run::{RunKey, hyper::Sweep},
-    store::RunRecord,
-    target::Job,
+    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, function::Metadata, labels,
+    logs::LogPosition, naming, run::hyper::Sweep, store::RunRecord, target::Job,
 };
 
 use super::{Inner, Request, checked::Checked, iterate, provenance, request::current_dir, source};
+use crate::data::{ArtifactUri, Place, Scheme};
 
 /// The project of functions and runs that name none.
 pub(super) const DEFAULT_PROJECT: &str = "default";
@@ -69,6 +65,10 @@ impl Inner {
         let secret_notes = self.check_secrets(&mut run, detached)?;
         let sweep = iterate::prepare(&mut run, &work_dir)?;
         check_inputs(&run, &base_dir)?;
+        self.pin_inputs(&mut run).await?;
+        if let Some(url) = self.artifact_url(&run)? {
+            url.check_writable().map_err(|error| error.at("spec.output_path"))?;
+        }
         run.status.provenance = provenance::of(&run, &function, &base_dir);
         // Of many iterations the first one stands for all.
         let (planned, whole) = match &sweep {
@@ -164,6 +164,7 @@ impl Inner {
             work_dir: folder(labels::WORK_DIR),
             artifact_path: self.artifact_path(&run),
             secrets: Arc::new(self.run_secrets(&run)),
+            inputs: BTreeMap::new(),
             run: Arc::new(run),
             log_position: LogPosition::default(),
             resumed: false,
@@ -172,23 +173,9 @@ impl Inner {
         }
     }
 
-    /// Where the artifacts of a run go: what was asked, with its placeholders filled, or a folder in the home.
+    /// The folder into which the code of a run writes artifacts, as text.
     pub(super) fn artifact_path(&self, run: &Run) -> String {
-        if run.spec.output_path.is_empty() {
-            return self.default_artifacts(run).display().to_string();
-        }
-        let RunKey { uid, .. } = run.key();
-        let filled = run
-            .spec
-            .output_path
-            .replace("{{run.uid}}", &uid)
-            .replace("{{project}}", &run.metadata.project)
-            .replace("{{run.project}}", &run.metadata.project);
-        if filled.contains("://") {
-            return filled;
-        }
-        let base = run.metadata.annotations.get(labels::WORK_DIR).map(PathBuf::from).unwrap_or_default();
-        base.join(filled).display().to_string()
+        self.artifact_folder(run).display().to_string()
     }
 
     /// The folder for artifacts of a run that names none. Iterations share it: what each writes is put into a folder
@@ -317,18 +304,27 @@ fn new_run(function: &Function, request: &Request, base_dir: &Path, work_dir: &P
     Ok(run)
 }
 
-/// An input that is a file of this machine must be there.
+/// An input that is a file of this machine must be there; what is elsewhere, must be somewhere that can be reached.
 fn check_inputs(run: &Run, base_dir: &Path) -> Result<()> {
     let folder = if run.spec.input_path.is_empty() {
         base_dir.to_owned()
     } else {
         base_dir.join(&run.spec.input_path)
     };
-    for (name, place) in &run.spec.inputs {
-        let path = match place.split_once("://") {
-            Some(("file", path)) => PathBuf::from(path),
-            Some(_) => continue,
-            None => folder.join(place),
+    for (name, text) in &run.spec.inputs {
+        if ArtifactUri::is_uri(text) {
+            continue;
+        }
+        let at = |error: Error| error.at(format!("inputs.{name}"));
+        let place = Place::parse(text).map_err(at)?;
+        let path = match place.path() {
+            Some(path) => folder.join(path),
+            // Without a client here, the agent has one for these.
+            None if place.scheme() == Scheme::Http => continue,
+            None => {
+                place.check_compiled().map_err(at)?;
+                continue;
+            }
         };
         if !path.exists() {
             return Err(Error::not_found(format!("there is no file {}", path.display()))

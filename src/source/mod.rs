@@ -27,9 +27,11 @@ use sha2::{Digest, Sha256};
 pub use archive::{Limits, Unpacked, unpack};
 
 use address::Address;
-pub(crate) use address::shown;
+pub(crate) use address::GitAddress;
 #[cfg(feature = "hub")]
-pub(crate) use address::{GitAddress, mask};
+pub(crate) use address::mask;
+#[cfg(any(feature = "hub", feature = "http"))]
+pub(crate) use address::shown;
 use shelf::Kept;
 #[cfg(feature = "hub")]
 pub(crate) use shelf::write_whole;

@@ -46,6 +46,7 @@ impl Shelf {
     }
 
     /// Where a key's thing is, or would be.
+    #[cfg(feature = "hub")]
     pub(crate) fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }

@@ -205,3 +205,36 @@ async fn many_at_once_make_it_once_and_what_nobody_uses_is_pruned() {
 fn is_whole(folder: &Path) -> bool {
     folder.join("src/train.py").is_file() && folder.join("lib/helper.py").is_file()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn iterations_and_repetitions_have_the_same_commit() {
+    let scene = Scene::new();
+    code(&scene, "repo", 6);
+    let first = scene.commit("repo");
+    let url = format!("git+file://{}", scene.path("repo").display());
+    let orchestrator = scene.open().await;
+    let mut request = Request::new(function(&url));
+    request.base_dir = scene.path(".");
+    request.function.spec.command = "main.py".to_owned();
+    scene.write("repo/src/main.py", "import os, helper\n\ndef fit(context, a: int = 0):\n    context.log_result('n', helper.N + a)\n    context.log_result('cwd', os.getcwd())\n");
+    let second = scene.commit("repo");
+    assert_ne!(first, second);
+    request.spec.hyperparams = runtimes::core::serde_json::from_str(r#"{"a": [1, 2, 3]}"#).unwrap();
+    let swept = orchestrator.run(request).await.unwrap();
+    assert_eq!(swept.state(), RunState::Completed, "{swept:#?}");
+    let iterations = orchestrator.iterations(&swept.metadata.uid).await.unwrap();
+    let folders: std::collections::BTreeSet<_> =
+        iterations.iter().map(|iteration| iteration.run.status.results["cwd"].to_string()).collect();
+    assert_eq!(folders.len(), 3, "each has a folder of its own");
+    assert!(iterations.iter().all(|one| one.run.metadata.annotations[labels::SOURCE_COMMIT] == second));
+
+    // The branch goes on; what is run again does not.
+    let key = iterations[0].run.key();
+    code(&scene, "repo", 7);
+    scene.commit("repo");
+    let again = orchestrator.rerun(&key).await.unwrap().wait().await.unwrap();
+    assert_eq!(again.status.results.get("n"), Some(&7.into()), "{again:#?}");
+    assert_eq!(again.metadata.annotations[labels::SOURCE_COMMIT], second);
+    orchestrator.close().await.unwrap();
+    is_clean(&scene);
+}

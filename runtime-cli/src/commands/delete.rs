@@ -35,7 +35,7 @@ pub(crate) struct Args {
     older_than: Option<Duration>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Delete their artifacts too
+    /// Delete their artifacts too, also those that were sent elsewhere
     #[arg(long)]
     artifacts: bool,
 }

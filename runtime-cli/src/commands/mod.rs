@@ -1,6 +1,7 @@
 //! The commands, one a file.
 
 pub(crate) mod abort;
+pub(crate) mod artifacts;
 pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod delete;

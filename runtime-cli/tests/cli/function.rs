@@ -54,7 +54,7 @@ fn two_functions_are_compared() {
     let folder = Folder::with("train.py", TRAIN);
     folder.run("function save train.py --tag v1").ok();
     assert_eq!(folder.run("function diff train:v1 train.py").ok().stdout, "");
-    folder.write("train.py", &TRAIN.replace("return depth", "return depth + 1"));
+    folder.write("train.py", TRAIN.replace("return depth", "return depth + 1"));
     let shown = folder.run("function diff train train.py");
     assert!(shown.code(1).stdout.contains("-    return depth\n+    return depth + 1\n"), "{shown:#?}");
     folder.run("function save train.py").ok();
@@ -127,7 +127,7 @@ fn notebooks_run() {
     assert_eq!(run["status"]["results"]["return"], 4.0);
     assert_eq!(run["metadata"]["name"], "note-f");
     assert!(folder.run("function export note --code").ok().stdout.contains("# %% cell 3\n\ndef f"));
-    folder.write("bad.ipynb", &notebook(&["x = 1", "def f(:"]));
+    folder.write("bad.ipynb", notebook(&["x = 1", "def f(:"]));
     folder.run("run bad.ipynb --handler f").code(2).says(&["bad.ipynb: cell 2, line 1: syntax error"]);
     // Two functions in one file, told apart by their names.
     folder.write("two.py", "# mlrun: start-code one\ndef f(): return 1\n# mlrun: end-code one\n# mlrun: start-code two\ndef f(): return 2\n");

@@ -32,7 +32,7 @@ fn a_function_is_shared_pinned_and_run() {
         json!({"1.0.0": "1.0.0", "latest": "1.0.0"})
     );
     assert_eq!(folder.run("hub list nothing-like-it -o json").ok().json(), json!([]));
-    assert!(folder.run("hub show square").ok().stdout.contains("tags      1.0.0, latest (1.0.0)"));
+    assert!(folder.run("hub show square").ok().stdout.contains("1.0.0, latest (1.0.0)"));
 
     let run = |n: u32| format!("run hub://square --handler square -p n={n} --returns y -o json");
     assert_eq!(folder.run(&run(3)).ok().json()["status"]["results"]["y"], 9);
@@ -76,7 +76,7 @@ fn what_is_wrong_with_an_address_is_said() {
     folder.run("run ftp://host/x").code(2).says(&["is no address of a function", "hub://"]);
     folder.run("run db://nowhere").code(2).says(&["nowhere"]);
     folder.run("hub push square.py nowhere").code(2).says(&["there is no hub \"nowhere\""]);
-    folder.run("hub source add Bad_Name x").code(2).says(&["Bad_Name", "bad-name"]);
+    folder.run("hub source add Bad_Name team").code(2).says(&["Bad_Name", "bad-name"]);
     folder.run("hub source add gone ./gone").code(2).says(&["is not there"]);
     // Credentials are nobody's business; port 1 takes no calls.
     let done = folder.run("run https://user:SECRET@127.0.0.1:1/function.yaml");

@@ -35,7 +35,7 @@ fn a_grid_is_shown_as_a_table_with_the_best_marked() {
     assert_eq!(all.ok().json()[4]["spec"]["parameters"], json!({"lr": 0.5, "depth": 9}));
     assert_eq!(folder.run(&format!("logs {uid}-2")).ok().stdout, "fitting 0.25 2\n");
     let fifth = folder.run(&format!("get {uid}-5"));
-    assert!(fifth.ok().stdout.contains("too deep") && fifth.stdout.contains(&format!("{uid}")), "{fifth:#?}");
+    assert!(fifth.ok().stdout.contains("too deep") && fifth.stdout.contains(&uid), "{fifth:#?}");
     folder.run(&format!("get {uid}-7")).code(2).says(&["-7", "--iterations"]);
     folder.run(&format!("delete {uid}")).ok();
     assert!(folder.run("runs --iterations --all -o json").ok().json().as_array().unwrap().is_empty());

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod data;
 mod fixture;
 mod function;
 mod hub;
 mod hyper;
 mod record;
 mod run;
+mod s3;
 mod stop;

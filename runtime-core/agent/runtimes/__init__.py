@@ -10,7 +10,7 @@ The folder that holds this package (AGENT_DIR) is given as the first argument; t
                     right there ("reuse"). Speaks frames over the Unix stream socket that is its standard input.
 
 RUN_JSON holds `run` (metadata, spec, status), `code` ({"path"} or {"module"}, and "name" for tracebacks), `handler`,
-`args`, `pythonpath`, `report`, `artifact_path`, `base_dir`, `meta_tmpfile`. The report (state, results, artifacts,
+`args`, `pythonpath`, `report`, `artifact_path`, `inputs` (where fetched ones are), `base_dir`, `meta_tmpfile`. The report (state, results, artifacts,
 labels, annotations, error, notes) is written to `report` by rename, when there is something to say: no report and exit
 code 0 mean "completed". Every handler writes one. The process exits with 1 after an exception, otherwise as it asks.
 

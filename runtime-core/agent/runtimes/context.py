@@ -80,7 +80,9 @@ class Context:
         return default
 
     def artifact_subpath(self, *names):
-        """A path in the folder of the artifacts."""
+        """A path in the folder of the artifacts, which is there from now on."""
+        if "://" not in self.artifact_path:
+            os.makedirs(self.artifact_path, exist_ok=True)
         return os.path.join(self.artifact_path, *names)
 
     def is_logging_worker(self):
@@ -258,9 +260,7 @@ class Context:
 
     def _target(self, key, form, artifact_path):
         """Where an artifact of this key goes; its folder exists afterwards."""
-        folder = str(artifact_path or self.artifact_path)
-        if "://" in folder and not folder.startswith("file://"):
-            raise ValueError(f"artifact {key!r}: artifacts are written to folders of this machine, not to {folder}")
+        folder = self._folder(key, str(artifact_path or self.artifact_path))
         parts = key.split("/")
         if not key or os.path.isabs(key) or ".." in parts or "\0" in key:
             raise ValueError(f"artifact key {key!r} must be a name, or a relative path without '..'")
@@ -269,6 +269,17 @@ class Context:
         path = os.path.join(folder, *parts) + ext
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
+
+    def _folder(self, key, folder):
+        """The folder of this machine for artifacts that go to this folder, or URL: what lies in `.urls` is moved on."""
+        if "://" not in folder or folder.startswith("file://"):
+            return folder
+        if "://" in str(self.artifact_path) or not self._job.get("artifact_path"):
+            raise ValueError(f"artifact {key!r}: artifacts are written to folders of this machine, not to {folder}")
+        for name, value in (("run.uid", self.uid), ("run.project", self.project), ("project", self.project)):
+            folder = folder.replace("{{%s}}" % name, value)
+        scheme, _, rest = folder.partition("://")
+        return os.path.join(self.artifact_path, ".urls", scheme, rest)
 
     def _write(self, key, form, write, artifact_path=None):
         """Lets `write(path)` make a file or folder beside its place, then moves it there."""
@@ -295,7 +306,7 @@ class Context:
         source = os.path.abspath(existing(key, source))
         ext = "" if os.path.isdir(source) else os.path.splitext(source)[1]
         form = form or ext.lstrip(".")
-        root = os.path.realpath(str(artifact_path or self.artifact_path))
+        root = os.path.realpath(self._folder(key, str(artifact_path or self.artifact_path)))
         if os.path.realpath(source).startswith(root + os.sep):
             return source, form
         copy = shutil.copytree if os.path.isdir(source) else shutil.copyfile

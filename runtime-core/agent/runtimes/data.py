@@ -10,9 +10,9 @@ class DataItem(str):
 
     key = url = ""
 
-    def __new__(cls, url, key="", folder=None):
-        path = url
-        if url.startswith("file://"):
+    def __new__(cls, url, key="", folder=None, local=None):
+        path = local or url
+        if not local and url.startswith("file://"):
             from urllib.request import url2pathname
 
             path = url2pathname(url[7:])
@@ -38,7 +38,10 @@ class DataItem(str):
         if self.kind in ("http", "https"):
             return
         if self.kind != "file":
-            raise InputError(f"{name}: {self.url} cannot be read here; give a path, file:// or http(s)://")
+            raise InputError(
+                f"{name}: {self.url} cannot be read here; give a path, file:// or http(s)://, or name it as an input of"
+                " the run: those are fetched first"
+            )
         if not os.path.exists(self):
             raise InputError(f"{name}: there is no file {str(self)}")
 
@@ -124,4 +127,5 @@ _READERS = {
 def input_of(job, key, url):
     spec = job["run"].get("spec") or {}
     base = job.get("base_dir") or os.getcwd()
-    return DataItem(url, key, os.path.join(base, spec.get("input_path") or ""))
+    fetched = (job.get("inputs") or {}).get(key) if url == (spec.get("inputs") or {}).get(key) else None
+    return DataItem(url, key, os.path.join(base, spec.get("input_path") or ""), fetched)

@@ -76,6 +76,7 @@ class Case(unittest.TestCase):
     def call(self, code, parameters=None, returns=None, handler="f", **more):
         """Runs a handler that must end well; returns its report."""
         spec = {"parameters": parameters or {}, "returns": returns or [], "inputs": more.pop("inputs", {})}
+        more["inputs"] = more.pop("fetched", {})
         status, report = self.start(self.job(code, handler, spec, **more))
         self.assertEqual((status, report["state"]), (0, "completed"), self.err)
         return report

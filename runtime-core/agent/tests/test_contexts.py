@@ -7,6 +7,32 @@ from support import Case
 
 
 class Contexts(Case):
+    def test_what_was_fetched_is_read_as_a_file(self):
+        fetched = self.write("x.csv", "a,b\n")
+        code = """\
+            def f(context, table, path: str):
+                assert table.url == "s3://b/in/x.csv" and table.get() == b"a,b\\n" and table.suffix == ".csv"
+                assert path == str(table) == context.get_input("table").local()
+                item = context.get_dataitem("s3://b/other")
+                try:
+                    item.get()
+                except Exception as exc:
+                    return str(exc)
+            """
+        inputs = {"table": "s3://b/in/x.csv", "path": "store://p/k"}
+        report = self.call(code, inputs=inputs, fetched={"table": fetched, "path": fetched})
+        self.assertIn("name it as an input of the run", report["results"]["return"])
+
+    def test_what_belongs_to_a_url_is_written_where_it_is_moved_on_from(self):
+        code = """\
+            def f(context):
+                context.log_artifact("a/b", body="1", format="txt", artifact_path="s3://bucket/{{project}}/{{run.uid}}")
+                context.log_dataset("t", [1], format="json", artifact_path="gs://other")
+            """
+        report = self.call(code)
+        where = [os.path.relpath(a["spec"]["target_path"], self.path("artifacts")) for a in report["artifacts"]]
+        self.assertEqual(where, [".urls/s3/bucket/default/a1b2/a/b.txt", ".urls/gs/other/t.json"])
+
     def test_all_that_users_know(self):
         self.write("data.txt", "hello")
         self.write("token", "t0ken\n")

@@ -50,6 +50,10 @@ pub enum Reason {
     Environment,
     /// It could not be started.
     StartFailed,
+    /// An input could not be fetched.
+    InputFailed,
+    /// An artifact could not be written to where it belongs.
+    ArtifactFailed,
     /// A service that it needs ended before it did.
     ServiceEnded,
     /// Its iterations failed: all of them, or more than may.

@@ -1,6 +1,6 @@
 //! The environment of a run's code, with MLRun's names, so that code which uses MLRun finds itself at home.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 
@@ -10,14 +10,18 @@ use crate::{
     plan::{EnvValue, EnvVar},
 };
 
-/// The run as `MLRUN_EXEC_CONFIG` carries it: `spec`, `metadata` and the state, as JSON.
-pub fn exec_config(run: &Run, output_path: &str) -> String {
+/// The run as `MLRUN_EXEC_CONFIG` carries it: `spec`, `metadata` and the state, as JSON. Inputs that were fetched are
+/// where they are now.
+pub fn exec_config(run: &Run, output_path: &str, fetched: &BTreeMap<String, PathBuf>) -> String {
     let mut spec = run.spec.clone();
     // The code finds its secrets as files, and is no business of who is told of it.
     spec.secret_sources.clear();
     spec.notifications.clear();
     if !output_path.is_empty() {
         spec.output_path = output_path.to_owned();
+    }
+    for (name, path) in fetched {
+        spec.inputs.insert(name.clone(), path.display().to_string());
     }
     let RunMetadata { uid, name, project, iteration, labels, .. } = &run.metadata;
     let config = ExecConfig {

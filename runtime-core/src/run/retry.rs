@@ -227,6 +227,8 @@ pub fn can_help(verdict: &Verdict) -> bool {
             error.is_none_or(|error| !HOPELESS.contains(&error.class.as_str()))
         }
         Reason::Signal | Reason::Panic | Reason::ServiceEnded | Reason::Lost => true,
+        // A storage that cannot be reached may be there again later.
+        Reason::InputFailed | Reason::ArtifactFailed => true,
         // It would need as much, and take as long, again.
         Reason::OutOfMemory | Reason::DeadlineExceeded => false,
         Reason::Aborted | Reason::Environment | Reason::StartFailed | Reason::IterationsFailed => false,

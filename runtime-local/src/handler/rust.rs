@@ -18,6 +18,7 @@ use runtime_core::{
     run::{Artifact, Report},
     secret::Secret,
     serde_json::{self, Map, Value},
+    target::Job,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Notify, mpsc::UnboundedSender};
@@ -199,6 +200,21 @@ impl Handlers {
     }
 }
 
+/// Where the inputs of a job are now: fetched, or where the run says, seen from its base folder.
+fn inputs(job: &Job) -> BTreeMap<String, String> {
+    let spec = &job.run.spec;
+    let place = |(name, place): (&String, &String)| {
+        let now = match (job.inputs.get(name), place.strip_prefix("file://")) {
+            (Some(fetched), _) => fetched.display().to_string(),
+            (None, Some(path)) => path.to_owned(),
+            (None, None) if place.contains("://") => place.clone(),
+            (None, None) => job.base_dir.join(&spec.input_path).join(place).display().to_string(),
+        };
+        (name.clone(), now)
+    };
+    spec.inputs.iter().map(place).collect()
+}
+
 /// What a Rust handler knows of its run, and where it says what came out.
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
@@ -210,6 +226,7 @@ struct Inner {
     run: Arc<Run>,
     secrets: Lookup,
     artifact_path: String,
+    inputs: BTreeMap<String, String>,
     lines: UnboundedSender<LogLine>,
     report: Mutex<Report>,
     cancelled: AtomicBool,
@@ -217,16 +234,12 @@ struct Inner {
 }
 
 impl Context {
-    pub(crate) fn new(
-        run: Arc<Run>,
-        artifact_path: String,
-        lines: UnboundedSender<LogLine>,
-        secrets: Lookup,
-    ) -> Self {
+    pub(crate) fn new(job: &Job, lines: UnboundedSender<LogLine>, secrets: Lookup) -> Self {
         Self(Arc::new(Inner {
-            run,
+            run: Arc::clone(&job.run),
             secrets,
-            artifact_path,
+            artifact_path: artifact_path(job),
+            inputs: inputs(job),
             lines,
             report: Mutex::default(),
             cancelled: AtomicBool::new(false),
@@ -239,7 +252,13 @@ impl Context {
         &self.0.run
     }
 
-    /// The folder (or URL) in which artifacts of this run belong.
+    /// Where an input is: the path of a file or a folder of this machine, also where it came from elsewhere.
+    pub fn input(&self, name: &str) -> Option<&str> {
+        self.0.inputs.get(name).map(String::as_str)
+    }
+
+    /// The folder in which artifacts of this run belong. What is in it when the handler returns goes where the run's
+    /// artifacts go.
     pub fn artifact_path(&self) -> &str {
         &self.0.artifact_path
     }
@@ -306,5 +325,12 @@ impl Context {
 
     fn lock(&self) -> MutexGuard<'_, Report> {
         self.0.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+/// Where the artifacts of a run go; iterations write into a folder each.
+fn artifact_path(job: &Job) -> String {
+    match job.key.iteration {
+        0 => job.artifact_path.clone(),
+        iteration => format!("{}/{iteration}", job.artifact_path.trim_end_matches('/')),
     }
 }

@@ -1,6 +1,9 @@
 //! What the agent is told, as it reads it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use runtime_core::Run;
 use serde::Serialize;
@@ -35,5 +38,8 @@ pub(crate) struct Spec<'a> {
     /// Where the report goes; `None`: into the state file.
     pub(crate) report: Option<PathBuf>,
     pub(crate) artifact_path: &'a str,
+    /// Inputs that were fetched: where they are now.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) inputs: &'a BTreeMap<String, PathBuf>,
     pub(crate) meta_tmpfile: PathBuf,
 }

@@ -29,7 +29,7 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     }
     let handler = Handlers::linked().get(name)?;
     let (lines, mut logs) = mpsc::unbounded_channel();
-    let context = Context::new(Arc::clone(&drive.job.run), artifact_path(drive), lines, lookup(drive));
+    let context = Context::new(&drive.job, lines, lookup(drive));
     drive.seen(main_part(plan, Phase::Ready)).await;
     let _cancel = CancelOnDrop(context.clone());
     // Dropped with the run: an async handler ends then.
@@ -69,15 +69,6 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     seen.report = Some(report(&context, &exit));
     seen.parts = main_part(plan, Phase::Ended(exit));
     Ok(seen)
-}
-
-/// Where its artifacts go; iterations write into a folder each.
-fn artifact_path(drive: &Drive) -> String {
-    let path = &drive.job.artifact_path;
-    match drive.job.key.iteration {
-        0 => path.clone(),
-        iteration => format!("{}/{iteration}", path.trim_end_matches('/')),
-    }
 }
 
 /// How the handler reads secrets.

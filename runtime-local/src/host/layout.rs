@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use runtime_core::{Error, Result, agent::FILES};
@@ -31,10 +31,15 @@ impl Layout {
     /// The folder of the agent, written on first use; its bytecode is cached beside it.
     pub(crate) fn agent(&self) -> Result<PathBuf> {
         static VERSION: OnceLock<String> = OnceLock::new();
+        static WRITING: Mutex<()> = Mutex::new(());
         let version = VERSION.get_or_init(|| {
             digest(FILES.iter().flat_map(|(name, text)| [*name, *text]).collect::<String>().as_bytes())
         });
         let folder = self.home.join("agent").join(version);
+        if folder.exists() {
+            return Ok(folder);
+        }
+        let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         if folder.exists() {
             return Ok(folder);
         }

@@ -122,6 +122,7 @@ impl Resolver<'_> {
             run: &self.job.run,
             report,
             artifact_path: &self.job.artifact_path,
+            inputs: &self.job.inputs,
             meta_tmpfile: self.meta_file(process),
         }
     }
@@ -180,7 +181,7 @@ impl Resolver<'_> {
         if let Some(given) = self.given {
             env.insert(given::VARIABLE.to_owned(), given.display().to_string());
         }
-        let config = exec_config(&self.job.run, &self.job.artifact_path);
+        let config = exec_config(&self.job.run, &self.job.artifact_path, &self.job.inputs);
         if config.len() <= LONGEST_VARIABLE {
             env.insert("MLRUN_EXEC_CONFIG".to_owned(), config);
         }

@@ -32,12 +32,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What iterations are made of.
 #[derive(Clone)]
-pub(super) struct Parts {
-    pub(super) inner: Weak<Inner>,
-    pub(super) function: Arc<Function>,
-    pub(super) runtime: Arc<dyn Runtime>,
-    pub(super) target: Arc<dyn Target>,
-    pub(super) sweep: Sweep,
+pub(in crate::orchestrator) struct Parts {
+    pub(in crate::orchestrator) inner: Weak<Inner>,
+    pub(in crate::orchestrator) function: Arc<Function>,
+    pub(in crate::orchestrator) runtime: Arc<dyn Runtime>,
+    pub(in crate::orchestrator) target: Arc<dyn Target>,
+    pub(in crate::orchestrator) sweep: Sweep,
 }
 
 /// The iterations of one run, on their way.
@@ -181,6 +181,7 @@ impl Drive {
     fn begin(&self, inner: &Arc<Inner>, record: RunRecord) -> Result<watch::Receiver<Live>> {
         let plan = self.parts.runtime.plan(&self.parts.function, &record.run)?;
         let job = inner.job(record.run.clone(), plan, 0, self.job.detached);
+        let job = inner.with_source(&self.parts.function, job)?;
         let log = LogWriter::new(inner.log_path(&record.run.key()));
         let (runtime, target) = (Arc::clone(&self.parts.runtime), Arc::clone(&self.parts.target));
         Ok(inner.follow(record, runtime, target, log, job))

@@ -9,7 +9,7 @@ mod target;
 use std::{path::Path, sync::Arc};
 
 use runtime_core::{
-    Error, ErrorKind, Function, Result, Run, RunState, Runtime, Target,
+    Error, ErrorKind, Function, Result, Run, RunState, Runtime,
     run::{
         RunKey,
         hyper::{Strategy, Sweep},
@@ -19,7 +19,7 @@ use runtime_core::{
 };
 
 use super::{Inner, Orchestrator, log::LogWriter};
-use drive::Parts;
+pub(super) use drive::Parts;
 pub use file::ParamFile;
 use target::{Iterations, SweepTarget};
 
@@ -64,14 +64,10 @@ impl Inner {
     pub(super) fn iterate(
         self: &Arc<Self>,
         record: RunRecord,
-        function: Arc<Function>,
-        kinds: (Arc<dyn Runtime>, Arc<dyn Target>),
-        sweep: Sweep,
+        parts: Parts,
         log: LogWriter,
         job: Job,
     ) -> tokio::sync::watch::Receiver<super::follow::Live> {
-        let (runtime, target) = kinds;
-        let parts = Parts { inner: Arc::downgrade(self), function, runtime, target, sweep };
         let run = Arc::new(record.run.clone());
         let artifact_path = self.artifact_path(&run);
         let job = Job { key: run.key(), run, artifact_path, ..job };

@@ -94,7 +94,9 @@ impl Live {
     }
 
     fn progress(&mut self, step: String, out: &mut Chunks) {
-        if self.bar.is_none() && step != self.step && !self.hyper {
+        // Without a terminal, what is being done is said, not how far that is.
+        let what = |step: &str| step.split(": ").next().map(str::to_owned);
+        if self.bar.is_none() && what(&step) != what(&self.step) && !self.hyper {
             self.stderr.print(&LogLine::system(step.as_str()), out.to(true));
         }
         self.step = step;

@@ -90,14 +90,14 @@ struct CallArgs {
     /// so are lists where every value is one
     #[arg(long, value_name = "FILE")]
     param_file: Option<PathBuf>,
-    /// Data to read: a path or URL
+    /// Data to read: a path, a URL (s3, gs, az, https), or an artifact of another run (store://PROJECT/KEY)
     #[arg(long = "input", value_name = "KEY=PATH", value_parser = parse::pair)]
     inputs: Vec<Pair>,
     /// The name of the next return value: accuracy, or data:dataset for an artifact
     #[arg(long, value_name = "NAME")]
     returns: Vec<String>,
-    /// The folder in which artifacts are put
-    #[arg(long, value_name = "DIR")]
+    /// Where artifacts are put: a folder or a URL; {{run.uid}} and {{project}} are filled in
+    #[arg(long, value_name = "PATH")]
     artifact_path: Option<String>,
     /// The longest time it may take (90s, 10m, 2h)
     #[arg(long, value_name = "TIME", value_parser = parse::duration)]

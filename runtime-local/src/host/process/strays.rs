@@ -12,7 +12,7 @@ pub(crate) const MARK: &str = "RUNTIMES_RUN";
 const ROUNDS: u32 = 20;
 
 /// How long a process may take to become another program; one that has no environment at all stays as it is.
-const EXEC: Duration = Duration::from_millis(5);
+const EXEC: Duration = Duration::from_millis(30);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Kills what still carries the run's mark, and what that started meanwhile. Only Linux tells other processes'

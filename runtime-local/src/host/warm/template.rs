@@ -240,7 +240,6 @@ async fn listen(mut reader: BufReader<OwnedReadHalf>, mut child: Child, runs: Ru
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(%error, "a warm Python process is not heard any more and is replaced");
-                drop(KillOnDrop::new(child.id().and_then(|id| i32::try_from(id).ok())));
                 break;
             }
         }
@@ -254,8 +253,10 @@ async fn listen(mut reader: BufReader<OwnedReadHalf>, mut child: Child, runs: Ru
         }
     }
     dead.store(true, Ordering::Release);
-    *lock() = None;
+    // It may live on: a reused one that became another program has closed all that it was known by.
+    drop(KillOnDrop::new(child.id().and_then(|id| i32::try_from(id).ok())));
     let _ = child.wait().await;
+    *lock() = None;
 }
 
 /// `ID exit N`, `ID signal N` or `ID cancelled`.
