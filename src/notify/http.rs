@@ -105,6 +105,7 @@ impl Letter<'_> {
 }
 
 fn client() -> Result<Client, Failure> {
+    crate::data::net::choose_crypto();
     Client::builder()
         .user_agent(concat!("runtimes/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)

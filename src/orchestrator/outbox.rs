@@ -171,7 +171,7 @@ impl Inner {
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let sent = self.send(&document, &out).await;
+        let sent = self.send_letter(&document, &out).await;
         let status = &mut out.status;
         let is_sent = sent.is_ok();
         (document.due, status.reason) = match sent {
@@ -196,7 +196,7 @@ impl Inner {
         }
     }
 
-    async fn send(&self, document: &Document, out: &Outgoing) -> Result<(), Failure> {
+    async fn send_letter(&self, document: &Document, out: &Outgoing) -> Result<(), Failure> {
         let Some(key) = &document.parent else { return Err(Failure::last("it belongs to no run")) };
         let record = self.store.get_run(key).await.map_err(|error| Failure::passing(error.message()))?;
         let run = record.ok_or_else(|| Failure::last("its run was deleted"))?.run;
