@@ -37,9 +37,10 @@ pub struct RunSecrets {
 }
 
 impl RunSecrets {
-    /// Whether the run may read this key of its project's secrets.
+    /// Whether the run may read this key of its project's secrets; those that are kept for notifications and the like
+    /// are no business of its code.
     pub fn allows(&self, key: &str) -> bool {
-        self.project.as_ref().is_none_or(|keys| keys.iter().any(|known| known == key))
+        !is_internal(key) && self.project.as_ref().is_none_or(|keys| keys.iter().any(|known| known == key))
     }
 }
 
@@ -84,6 +85,14 @@ pub trait SecretSource: Send + Sync {
 fn read_only(name: &str, key: &str) -> crate::Error {
     let message = format!("the key {key:?} of the secret {name:?} cannot be changed from here");
     crate::Error::new(crate::ErrorKind::Unsupported, message).help("change it where these secrets come from")
+}
+
+/// Keys of a project's secrets that begin so are the orchestrator's own, as MLRun has it.
+pub const INTERNAL: &str = "mlrun.";
+
+/// Whether a key of a project's secrets is the orchestrator's own.
+pub fn is_internal(key: &str) -> bool {
+    key.starts_with(INTERNAL)
 }
 
 /// The longest name of a key.

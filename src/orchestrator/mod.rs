@@ -377,7 +377,9 @@ impl Orchestrator {
         for mut live in ending {
             while live.borrow_and_update().run.state().is_terminal() && live.changed().await.is_ok() {}
         }
-        self.flush(CLOSING_GRACE).await;
+        if self.inner.outbox.is_watched() {
+            self.flush(CLOSING_GRACE).await;
+        }
         for target in self.inner.targets.values() {
             target.close().await;
         }

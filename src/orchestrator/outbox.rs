@@ -1,7 +1,10 @@
 //! Notifications on their way: written together with the change of which they tell, sent from there, at least once.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,6 +16,7 @@ use runtime_core::{
     serde_json,
     store::{Document, DocumentFilter, RunRecord},
 };
+use tokio::sync::{Notify, watch};
 use serde::{Deserialize, Serialize};
 
 use super::Inner;
@@ -157,6 +161,10 @@ impl Inner {
 
     /// Claims one and sends it; `false` where it was not sent, or not by us.
     async fn deliver(&self, mut document: Document, now: Timestamp) -> Result<bool> {
+        // Counted before it is claimed: who waits for what is on its way misses none.
+        let _sending = Sending::begin(&self.outbox);
+        // Others may have been sent before it, which takes its time.
+        let now = now.max(Timestamp::now());
         let Ok(mut out) = serde_json::from_value::<Outgoing>(document.body.clone()) else {
             tracing::error!(name = document.name, "a notification cannot be read; it is not sent");
             document.due = None;
@@ -172,10 +180,12 @@ impl Inner {
             Err(error) => return Err(error),
         }
         let sent = self.send_letter(&document, &out).await;
+        let now = now.max(Timestamp::now());
         let status = &mut out.status;
         let is_sent = sent.is_ok();
         (document.due, status.reason) = match sent {
             Ok(()) => {
+                self.outbox.sent.send_modify(|sent| *sent += 1);
                 (status.status, status.sent_time) = ("sent".to_owned(), Some(now));
                 (None, None)
             }
@@ -249,11 +259,47 @@ pub(super) fn until(due: Timestamp) -> Duration {
 /// Who sends.
 #[derive(Default)]
 pub(super) struct Outbox {
-    running: std::sync::atomic::AtomicBool,
-    more: tokio::sync::Notify,
+    running: AtomicBool,
+    more: Notify,
+    /// How many are on their way from here.
+    going: watch::Sender<usize>,
+    /// How many were sent from here.
+    pub(super) sent: watch::Sender<u64>,
+}
+
+/// One that is on its way, as long as this lives.
+struct Sending<'a>(&'a Outbox);
+
+impl<'a> Sending<'a> {
+    fn begin(outbox: &'a Outbox) -> Self {
+        outbox.going.send_modify(|going| *going += 1);
+        Self(outbox)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.going.send_modify(|going| *going = going.saturating_sub(1));
+    }
 }
 
 impl Outbox {
+    /// Whether none is on its way from here.
+    pub(super) fn is_idle(&self) -> bool {
+        *self.going.borrow() == 0
+    }
+
+    /// Whether somebody looks after what is to be sent.
+    pub(super) fn is_watched(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Waits until none is on its way from here.
+    pub(super) async fn idle(&self) {
+        // It never closes: we have the other end.
+        let _ = self.going.subscribe().wait_for(|going| *going == 0).await;
+    }
+
     /// Whether somebody called since it was looked.
     fn is_called(&self) -> bool {
         use futures_util::FutureExt;

@@ -186,7 +186,10 @@ impl Orchestrator {
     /// orchestrators try, and wherever one of them dies, there is one run.
     pub(super) async fn fire(&self, mut record: ScheduleRecord, now: Timestamp) -> Result<Outcome> {
         let Some(due) = record.next.filter(|due| *due <= now) else { return Ok(Outcome::Nothing) };
-        let times = record.schedule.times()?;
+        let times = match record.schedule.times() {
+            Ok(times) => times,
+            Err(error) => return self.stop_schedule(record, due, &error).await,
+        };
         let (time, count) = times.last_until(due, now);
         let uid = uid_of(&record, time);
         let outcome = match self.start(&record, time, &uid, now).await {
@@ -220,6 +223,16 @@ impl Orchestrator {
             // Whoever was faster noted the same.
             Err(error) if is_race(&error) => Ok(Outcome::Nothing),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Notes that a schedule cannot be read any more: a time zone that this machine does not know, say.
+    async fn stop_schedule(&self, mut record: ScheduleRecord, time: Timestamp, why: &Error) -> Result<Outcome> {
+        let skipped = Skipped { time, count: 1, reason: why.to_string() };
+        (record.next, record.skipped) = (None, Some(skipped.clone()));
+        match self.put_schedule(&mut record, None).await {
+            Err(error) if is_race(&error) => Ok(Outcome::Nothing),
+            other => other.map(|()| Outcome::Skipped(skipped)),
         }
     }
 

@@ -6,7 +6,7 @@ use runtime_core::{
     Error, ErrorKind, Result, Run, labels,
     pod::parse_env_file,
     run::{Notification, SecretSources},
-    secret::{RunSecrets, Secret, SecretSource, check_key, project_secret},
+    secret::{INTERNAL, RunSecrets, Secret, SecretSource, check_key, is_internal, project_secret},
     serde_json::Value,
 };
 
@@ -51,6 +51,10 @@ impl Inner {
                 }
                 SecretSources::Kubernetes(keys) => {
                     for key in keys {
+                        if is_internal(key) {
+                            let error = Error::invalid("source", format!("keys that begin with {INTERNAL} are not for code"));
+                            return Err(at(error.help("`runtimes secret list` lists those that are")));
+                        }
                         check_key(key).and_then(|()| self.has_key(&project, key)).map_err(at)?;
                     }
                 }

@@ -17,11 +17,14 @@ use super::{
 };
 use crate::schedule::{Fired, Skipped};
 
-/// How often runs that nobody follows are looked for.
+/// How often runs that nobody follows are looked for, and how long something that failed waits.
 const RECOVER: Duration = Duration::from_secs(5);
 
 /// The longest sleep: a clock may be set, and another process may add something.
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long what is due may take to be on its way.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// The shortest time between two looks at what is due.
 const SHORTEST: Duration = Duration::from_millis(200);
@@ -98,21 +101,23 @@ impl Orchestrator {
 
     /// Waits until no notification is left to be sent, or for so long.
     pub async fn flush(&self, patience: Duration) {
-        let end = Instant::now() + patience;
+        // Who waits for longer than that is told by somebody else.
+        let _ = tokio::time::timeout(patience, self.flush_until(Instant::now() + patience)).await;
+    }
+
+    async fn flush_until(&self, end: Instant) {
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let wait = match self.inner.next_letter().await {
-                Ok(Some(due)) => until(due),
-                _ => return,
-            };
-            if wait > left {
-                return;
-            }
-            tokio::time::sleep(wait).await;
-            let sending = self.inner.deliver_due(Timestamp::now());
-            if !matches!(tokio::time::timeout(end.saturating_duration_since(Instant::now()), sending).await, Ok(Ok(_)))
-            {
-                return;
+            // It is not cut off where it takes too long: then it is somebody's who goes on.
+            self.inner.post();
+            self.inner.outbox.idle().await;
+            let Ok(Some(due)) = self.inner.next_letter().await else { return };
+            // What was claimed meanwhile is due later, and yet on its way.
+            if self.inner.outbox.is_idle() {
+                let wait = until(due);
+                if wait > end.saturating_duration_since(Instant::now()) {
+                    return;
+                }
+                tokio::time::sleep(wait.max(GLANCE)).await;
             }
         }
     }
@@ -131,7 +136,15 @@ impl Orchestrator {
                         let name = format!("{}/{}", record.project, record.schedule.name);
                         // One that waits for the end of an earlier run keeps no other waiting.
                         if names.insert(name.clone()) {
-                            going.push(async move { (name, self.fire(record, now).await) });
+                            going.push(async move {
+                                let outcome = self.fire(record, now).await;
+                                let failed = outcome.is_err();
+                                tell(seen, &name, outcome);
+                                if failed {
+                                    tokio::time::sleep(RECOVER).await;
+                                }
+                                name
+                            });
                         }
                     }
                 }
@@ -142,10 +155,7 @@ impl Orchestrator {
                 _ => LONGEST,
             };
             tokio::select! {
-                Some((name, outcome)) = going.next(), if !going.is_empty() => {
-                    names.remove(&name);
-                    tell(seen, name, outcome);
-                }
+                Some(name) = going.next(), if !going.is_empty() => drop(names.remove(&name)),
                 () = tokio::time::sleep(wait) => {}
                 () = changed(&mut changes) => {}
             }
@@ -153,20 +163,24 @@ impl Orchestrator {
     }
 
     async fn serve_outbox(&self, seen: &impl Fn(Served)) {
-        let mut changes = self.inner.store.changes();
+        let outbox = &self.inner.outbox;
+        let (mut changes, mut sent) = (self.inner.store.changes(), outbox.sent.subscribe());
+        let mut told = *sent.borrow_and_update();
         loop {
             changes.borrow_and_update();
-            match self.inner.deliver_due(Timestamp::now()).await {
-                Ok(0) => {}
-                Ok(sent) => seen(Served::Sent(sent)),
+            match self.inner.next_letter().await {
+                // Sent by a task of its own, which the end of this does not cut off.
+                Ok(Some(_)) => self.inner.post(),
+                Ok(None) => {}
                 Err(error) => seen(Served::Failed(error.to_string())),
             }
-            let wait = match self.inner.next_letter().await {
-                Ok(Some(due)) => until(due).clamp(SHORTEST, LONGEST),
-                _ => LONGEST,
-            };
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                Ok(()) = sent.changed() => {
+                    let now = *sent.borrow_and_update();
+                    seen(Served::Sent(now - told));
+                    told = now;
+                }
+                () = tokio::time::sleep(LONGEST) => {}
                 () = changed(&mut changes) => {}
             }
         }
@@ -191,7 +205,8 @@ async fn changed(changes: &mut tokio::sync::watch::Receiver<u64>) {
     }
 }
 
-fn tell(seen: &impl Fn(Served), schedule: String, outcome: Result<Outcome>) {
+fn tell(seen: &impl Fn(Served), schedule: &str, outcome: Result<Outcome>) {
+    let schedule = schedule.to_owned();
     match outcome {
         Ok(Outcome::Started(fired)) => seen(Served::Fired { schedule, fired }),
         Ok(Outcome::Skipped(skipped)) => seen(Served::Skipped { schedule, skipped }),

@@ -8,7 +8,7 @@ use std::{
 
 use runtimes::{
     Error, ErrorKind, Result,
-    core::secret::{Secret, SecretSource, check_key, project_secret},
+    core::secret::{INTERNAL, Secret, SecretSource, check_key, is_internal, project_secret},
     local::host::{SecretFolder, read_private},
 };
 
@@ -94,6 +94,10 @@ impl Which {
                 check_key(key).map_err(|error| error.at("--key"))?;
                 (self.name.clone(), key)
             }
+            None if is_internal(&self.name) => {
+                return Err(Error::invalid("NAME", format!("names that begin with {INTERNAL} are not yours to choose"))
+                    .help("take another name"));
+            }
             None => (project_secret(&self.project), &self.name),
         })
     }
@@ -123,7 +127,8 @@ pub(crate) fn execute(args: Args, home: &Home) -> Result<u8> {
             stdio::stderr(format!("{key} is kept\n").as_bytes());
         }
         Action::List { project, name, output } => {
-            let keys = secrets.keys(&name.unwrap_or_else(|| project_secret(&project)))?;
+            let mut keys = secrets.keys(&name.unwrap_or_else(|| project_secret(&project)))?;
+            keys.retain(|key| !is_internal(key));
             let shown = match output.output {
                 Format::Table if keys.is_empty() => {
                     stdio::stderr(b"no secrets\n");

@@ -106,7 +106,7 @@ mod tests {
     fn a_run_reads_its_own_over_its_projects() {
         let home = tempfile::tempdir().unwrap();
         let source = SecretFolder::new(home.path().join("secrets"));
-        for key in ["a", "b", "c"] {
+        for key in ["a", "b", "c", "mlrun.notifications.1"] {
             source.put(&project_secret("p"), key, &Secret::new(format!("project {key}"))).unwrap();
         }
         let own = BTreeMap::from([("a".to_owned(), Secret::new("own a"))]);
@@ -123,6 +123,11 @@ mod tests {
         }
         let found = |key: &str| find(&source, "p", &secrets, key).unwrap().map(|value| value.expose().to_owned());
         assert_eq!((found("a"), found("c")), (Some("own a".into()), None));
+        // What is kept for notifications is nobody's but the orchestrator's.
+        let every = RunSecrets::default();
+        assert!(find(&source, "p", &every, "mlrun.notifications.1").unwrap().is_none());
+        let keys: Vec<_> = all(&source, "p", &every).unwrap().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["a", "b", "c"]);
 
         // What lies there is not written again; what is lost is missed where it does not.
         let lost = RunSecrets { lost: vec!["a".to_owned()], ..RunSecrets::default() };

@@ -155,6 +155,9 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
     let (detach, count, parallel) = (args.detach, args.count, args.parallel);
     let format = args.output.output;
     let schedule = args.schedule.take();
+    if let Some(schedule) = &schedule {
+        schedule.times()?;
+    }
     let source = request::Source::of(std::mem::take(&mut args.target));
     let (orchestrator, request) = match source {
         // Bad files are refused before a store is made for them.
