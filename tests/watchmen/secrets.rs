@@ -31,7 +31,8 @@ def read(context, keys=("TOKEN",), wait=True):
 "#;
 
 const WHOLE: &str = r#"
-import hashlib, mlrun
+import hashlib
+import mlrun
 context = mlrun.get_or_create_ctx("reader")
 context.log_result("TOKEN", hashlib.sha256(context.get_secret("TOKEN").encode()).hexdigest())
 print("ready", flush=True)

@@ -52,6 +52,9 @@ enum Action {
         /// Take it from this file
         #[arg(long, value_name = "FILE")]
         from_file: Option<PathBuf>,
+        /// Only to say what is wrong with it; clap would quote it
+        #[arg(hide = true, value_name = "VALUE")]
+        value: Option<String>,
     },
     /// List the names; values are never shown
     List {
@@ -115,7 +118,11 @@ impl Args {
 pub(crate) fn execute(args: Args, home: &Home) -> Result<u8> {
     let secrets: Arc<dyn SecretSource> = Arc::new(SecretFolder::new(home.path().join("secrets")));
     match args.action {
-        Action::Set { which, from_env, from_file } => {
+        Action::Set { which, from_env, from_file, value } => {
+            if value.is_some() || which.name.contains('=') {
+                return Err(Error::invalid("secret set", "a value is not taken from the command line")
+                    .help("others may have seen it there already: make a new one, and type it or pipe it in"));
+            }
             let (name, key) = which.place()?;
             let value = match (from_env, from_file) {
                 (Some(variable), _) => from_variable(&variable)?,

@@ -11,4 +11,7 @@ mod hyper;
 mod record;
 mod run;
 mod s3;
+#[path = "../../../tests/receiver/mod.rs"]
+mod receiver;
 mod stop;
+mod watch;
