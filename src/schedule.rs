@@ -21,7 +21,8 @@ const NICKNAMES: [(&str, &str); 7] = [
 /// More missed times than this are not counted.
 pub const COUNTED: usize = 100;
 
-const HELP: &str = "five fields: minute, hour, day of the month, month, day of the week: `*/10 * * * *`, or @hourly";
+const HELP: &str =
+    "five fields: minute, hour, day of the month, month, day of the week: `*/10 * * * *`, or @hourly";
 
 /// What happens when a time comes and the run of an earlier one has not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,11 +106,15 @@ impl Schedule {
         let text = self.cron.trim();
         let fields = match text.strip_prefix('@') {
             None => text,
-            Some(_) => NICKNAMES.iter().find(|(name, _)| *name == text).map(|(_, fields)| *fields).ok_or_else(|| {
-                let names = NICKNAMES.map(|(name, _)| name);
-                Error::invalid("schedule.cron", format!("{text:?} is unknown here"))
-                    .help(format!("one of {}, or {HELP}", names.join(", ")))
-            })?,
+            Some(_) => {
+                NICKNAMES.iter().find(|(name, _)| *name == text).map(|(_, fields)| *fields).ok_or_else(
+                    || {
+                        let names = NICKNAMES.map(|(name, _)| name);
+                        Error::invalid("schedule.cron", format!("{text:?} is unknown here"))
+                            .help(format!("one of {}, or {HELP}", names.join(", ")))
+                    },
+                )?
+            }
         };
         let count = fields.split_whitespace().count();
         if count != 5 {
@@ -297,7 +302,10 @@ mod tests {
         let due = at("2026-01-01T00:00:00Z");
         assert_eq!(minutely.last_until(due, due), (due, 1));
         assert_eq!(minutely.last_until(due, at("2026-01-01T00:02:30Z")), (at("2026-01-01T00:02:00Z"), 3));
-        assert_eq!(minutely.last_until(due, at("2027-06-01T12:00:59Z")), (at("2027-06-01T12:00:00Z"), COUNTED));
+        assert_eq!(
+            minutely.last_until(due, at("2027-06-01T12:00:59Z")),
+            (at("2027-06-01T12:00:00Z"), COUNTED)
+        );
         let yearly = Schedule::new("@yearly").times().unwrap();
         assert_eq!(yearly.last_until(due, at("2028-06-01T00:00:00Z")), (at("2028-01-01T00:00:00Z"), 3));
     }

@@ -7,8 +7,8 @@ use runtimes::Result;
 
 use crate::{
     commands::{
-        abort, artifacts, completions, daemon, delete, env, follow, function, get, hub, kinds, logs, rerun, run, runs,
-        schedule, secret,
+        abort, artifacts, completions, daemon, delete, env, follow, function, get, hub, kinds, logs, rerun,
+        run, runs, schedule, secret,
     },
     home::Home,
     output::{Format, Terminal},

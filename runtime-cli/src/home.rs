@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use runtimes::{core::jiff::Timestamp, Error, ErrorKind, Orchestrator, Result};
+use runtimes::{Error, ErrorKind, Orchestrator, Result, core::jiff::Timestamp};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::output::stdio;
@@ -72,7 +72,8 @@ impl Home {
         }
         let orchestrator = self.open().await?;
         let late = |due: Timestamp| due <= Timestamp::now();
-        if !orchestrator.orphans().await?.is_empty() || orchestrator.next_delivery().await?.is_some_and(late) {
+        if !orchestrator.orphans().await?.is_empty() || orchestrator.next_delivery().await?.is_some_and(late)
+        {
             self.take_over().await;
         }
         Ok(orchestrator)

@@ -29,7 +29,8 @@ impl Letter<'_> {
         for (name, value) in self.params.map("headers")?.unwrap_or_default() {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             headers.insert(
-                name.parse::<HeaderName>().map_err(|_| Failure::last("a name in `headers` is none of HTTP"))?,
+                name.parse::<HeaderName>()
+                    .map_err(|_| Failure::last("a name in `headers` is none of HTTP"))?,
                 secret_header(&value)?,
             );
         }
@@ -57,7 +58,9 @@ impl Letter<'_> {
             let repo = repo.replace('/', "%2F");
             match (merge, issue) {
                 (Some(number), _) => format!("api/v4/projects/{repo}/merge_requests/{number}/notes"),
-                (None, number) => format!("api/v4/projects/{repo}/issues/{}/notes", number.unwrap_or_default()),
+                (None, number) => {
+                    format!("api/v4/projects/{repo}/issues/{}/notes", number.unwrap_or_default())
+                }
             }
         } else {
             headers.insert("authorization", secret_header(&format!("token {token}"))?);
@@ -65,7 +68,9 @@ impl Letter<'_> {
             format!("repos/{repo}/issues/{number}/comments")
         };
         let server = match server.as_str() {
-            "" | "github.com" | "api.github.com" if !params.is_set("gitlab") => "https://api.github.com".to_owned(),
+            "" | "github.com" | "api.github.com" if !params.is_set("gitlab") => {
+                "https://api.github.com".to_owned()
+            }
             "" => "https://gitlab.com".to_owned(),
             // A server of GitHub's own in a company has its interface below a folder.
             host if !host.contains("://") && path.starts_with("repos/") => format!("https://{host}/api/v3"),
@@ -76,7 +81,13 @@ impl Letter<'_> {
         self.request(Method::POST, url, headers, json!({"body": self.markdown()})).await
     }
 
-    async fn request(&self, method: Method, url: Url, headers: HeaderMap, body: Value) -> Result<(), Failure> {
+    async fn request(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Value,
+    ) -> Result<(), Failure> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let id = HeaderValue::from_str(self.id).map_err(|_| Failure::last("its id is no header"))?;
         let request = client()?
@@ -95,7 +106,8 @@ impl Letter<'_> {
             return Err(Failure::last(format!("{message}: give the address to which it leads")));
         }
         let passing = status.is_server_error()
-            || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+            || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
+                .contains(&status);
         if !passing {
             return Err(Failure::last(message));
         }

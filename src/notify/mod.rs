@@ -133,7 +133,9 @@ impl Letter<'_> {
             #[cfg(feature = "http")]
             NotificationKind::Git => self.git().await,
             #[cfg(not(feature = "http"))]
-            kind => Err(Failure::passing(format!("this program cannot send {kind}: build it with the feature `http`"))),
+            kind => Err(Failure::passing(format!(
+                "this program cannot send {kind}: build it with the feature `http`"
+            ))),
         }
     }
 }

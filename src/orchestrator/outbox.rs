@@ -16,8 +16,8 @@ use runtime_core::{
     serde_json,
     store::{Document, DocumentFilter, RunRecord},
 };
-use tokio::sync::{Notify, watch};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
 
 use super::Inner;
 use crate::notify::{self, Failure, Letter};
@@ -138,7 +138,8 @@ impl Inner {
 
     /// When the next one is due, over all projects.
     pub(super) async fn next_letter(&self) -> Result<Option<Timestamp>> {
-        let filter = DocumentFilter { due_before: Some(Timestamp::MAX), limit: 1, ..DocumentFilter::of(KIND) };
+        let filter =
+            DocumentFilter { due_before: Some(Timestamp::MAX), limit: 1, ..DocumentFilter::of(KIND) };
         Ok(self.store.list_documents(&filter).await?.first().and_then(|document| document.due))
     }
 
@@ -151,8 +152,11 @@ impl Inner {
             if due.is_empty() {
                 return Ok(sent);
             }
-            let outcomes: Vec<_> =
-                stream::iter(due).map(|document| self.deliver(document, now)).buffer_unordered(AT_ONCE).collect().await;
+            let outcomes: Vec<_> = stream::iter(due)
+                .map(|document| self.deliver(document, now))
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
             for outcome in outcomes {
                 sent += usize::from(outcome?);
             }
@@ -176,7 +180,9 @@ impl Inner {
         match self.store.put_document(&document).await {
             Ok(revision) => document.revision = revision,
             // Somebody else was faster, or the run was deleted.
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => return Ok(false),
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                return Ok(false);
+            }
             Err(error) => return Err(error),
         }
         let sent = self.send_letter(&document, &out).await;
@@ -317,10 +323,15 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let mut run = Run::default();
         run.metadata.uid = "u".to_owned();
-        let failed = Notification { when: vec!["error".into(), "running".into()], ..Notification::new(NotificationKind::Console) };
-        run.spec.notifications = vec![failed, Notification { name: "done".into(), ..Notification::default() }];
+        let failed = Notification {
+            when: vec!["error".into(), "running".into()],
+            ..Notification::new(NotificationKind::Console)
+        };
+        run.spec.notifications =
+            vec![failed, Notification { name: "done".into(), ..Notification::default() }];
         run.status.state = RunState::Running;
-        let names = |run: &Run, before| letters(run, before, now).into_iter().map(|one| one.name).collect::<Vec<_>>();
+        let names =
+            |run: &Run, before| letters(run, before, now).into_iter().map(|one| one.name).collect::<Vec<_>>();
         assert_eq!(names(&run, RunState::Created), ["u.running.console"]);
         assert!(names(&run, RunState::Running).is_empty());
         run.status.state = RunState::Completed;
@@ -332,7 +343,8 @@ mod tests {
     #[test]
     fn pauses_grow_and_end() {
         let (begin, passing) = (Timestamp::UNIX_EPOCH, Failure::passing("503"));
-        let pause = |attempts| again(&passing, attempts, begin, begin).unwrap().duration_since(begin).as_secs();
+        let pause =
+            |attempts| again(&passing, attempts, begin, begin).unwrap().duration_since(begin).as_secs();
         assert_eq!([1, 2, 5, 40].map(pause), [1, 2, 16, 900]);
         let asked = Failure { after: Some(Duration::from_secs(30)), ..Failure::passing("429") };
         assert_eq!(again(&asked, 1, begin, begin).unwrap().as_second(), 30);

@@ -37,9 +37,12 @@ impl Orchestrator {
         let request = request.into();
         let times = schedule.times()?;
         if request.spec.secret_sources.iter().any(|source| matches!(source, SecretSources::Inline(_))) {
-            return Err(Error::new(ErrorKind::Unsupported, "values for one run alone cannot be given to a schedule")
-                .at("spec.secret_sources")
-                .help("keep them in the project: runtimes secret set NAME"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "values for one run alone cannot be given to a schedule",
+            )
+            .at("spec.secret_sources")
+            .help("keep them in the project: runtimes secret set NAME"));
         }
         // All that can be known to be wrong is said now.
         let prepared = self.inner.prepare(&request).await?;
@@ -171,14 +174,17 @@ impl Orchestrator {
         let documents = self.inner.store.list_documents(&filter).await?;
         let readable = |document: Document| {
             let name = document.name.clone();
-            read(document).inspect_err(|error| tracing::error!(name, %error, "a schedule cannot be read")).ok()
+            read(document)
+                .inspect_err(|error| tracing::error!(name, %error, "a schedule cannot be read"))
+                .ok()
         };
         Ok(documents.into_iter().filter_map(readable).collect())
     }
 
     /// When the next one is due.
     pub(super) async fn next_schedule(&self) -> Result<Option<Timestamp>> {
-        let filter = DocumentFilter { due_before: Some(Timestamp::MAX), limit: 1, ..DocumentFilter::of(KIND) };
+        let filter =
+            DocumentFilter { due_before: Some(Timestamp::MAX), limit: 1, ..DocumentFilter::of(KIND) };
         Ok(self.inner.store.list_documents(&filter).await?.first().and_then(|document| document.due))
     }
 
@@ -227,7 +233,12 @@ impl Orchestrator {
     }
 
     /// Notes that a schedule cannot be read any more: a time zone that this machine does not know, say.
-    async fn stop_schedule(&self, mut record: ScheduleRecord, time: Timestamp, why: &Error) -> Result<Outcome> {
+    async fn stop_schedule(
+        &self,
+        mut record: ScheduleRecord,
+        time: Timestamp,
+        why: &Error,
+    ) -> Result<Outcome> {
         let skipped = Skipped { time, count: 1, reason: why.to_string() };
         (record.next, record.skipped) = (None, Some(skipped.clone()));
         match self.put_schedule(&mut record, None).await {

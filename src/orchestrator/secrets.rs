@@ -10,7 +10,7 @@ use runtime_core::{
     serde_json::Value,
 };
 
-use super::Inner;
+use super::{Inner, Orchestrator};
 
 /// Parameters that are secret wherever they stand.
 const SENSITIVE: [&str; 4] = ["webhook", "token", "password", "authorization"];
@@ -18,12 +18,24 @@ const SENSITIVE: [&str; 4] = ["webhook", "token", "password", "authorization"];
 /// Keys of values that were found in a notification begin so, as MLRun has it.
 const MASKED: &str = "mlrun.notifications.";
 
+impl Orchestrator {
+    /// Where the secrets of projects are kept: under the name [`project_secret`](runtime_core::secret::project_secret)
+    /// of each.
+    ///
+    /// # Errors
+    /// `Unsupported`, where this program was built without a place for them.
+    pub fn secrets(&self) -> Result<&Arc<dyn SecretSource>> {
+        self.inner.secret_source()
+    }
+}
+
 impl Inner {
     /// Where the secrets of projects are kept.
     pub(super) fn secret_source(&self) -> Result<&Arc<dyn SecretSource>> {
         self.secrets.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, "this program keeps no secrets")
-                .help("build it with a kind of this machine, or give it a source of secrets: `Builder::secrets`")
+            Error::new(ErrorKind::Unsupported, "this program keeps no secrets").help(
+                "build it with a kind of this machine, or give it a source of secrets: `Builder::secrets`",
+            )
         })
     }
 
@@ -52,7 +64,10 @@ impl Inner {
                 SecretSources::Kubernetes(keys) => {
                     for key in keys {
                         if is_internal(key) {
-                            let error = Error::invalid("source", format!("keys that begin with {INTERNAL} are not for code"));
+                            let error = Error::invalid(
+                                "source",
+                                format!("keys that begin with {INTERNAL} are not for code"),
+                            );
                             return Err(at(error.help("`runtimes secret list` lists those that are")));
                         }
                         check_key(key).and_then(|()| self.has_key(&project, key)).map_err(at)?;
@@ -72,9 +87,8 @@ impl Inner {
         runtime_core::run::notification::prepare(&mut run.spec.notifications)?;
         for (index, notification) in run.spec.notifications.iter().enumerate() {
             for (name, key) in notification.secret_keys()? {
-                self.has_key(&project, key).map_err(|error| {
-                    error.at(format!("spec.notifications[{index}].secret_params.{name}"))
-                })?;
+                self.has_key(&project, key)
+                    .map_err(|error| error.at(format!("spec.notifications[{index}].secret_params.{name}")))?;
             }
         }
         Ok(notes)
@@ -93,13 +107,21 @@ impl Inner {
     fn mask(&self, project: &str, notification: &mut Notification) -> Result<()> {
         let mut found: Vec<(String, Value)> = Vec::new();
         if let Some(params) = &mut notification.params {
-            let names: Vec<_> =
-                params.iter().filter(|(name, value)| is_sensitive(name, value)).map(|(name, _)| name.clone()).collect();
+            let names: Vec<_> = params
+                .iter()
+                .filter(|(name, value)| is_sensitive(name, value))
+                .map(|(name, _)| name.clone())
+                .collect();
             found.extend(names.into_iter().filter_map(|name| params.remove_entry(&name)));
         }
         if let Some(params) = &notification.secret_params {
             let plain = |value: &Value| !value.as_str().is_some_and(|text| check_key(text).is_ok());
-            found.extend(params.iter().filter(|(_, value)| plain(value)).map(|(name, value)| (name.clone(), value.clone())));
+            found.extend(
+                params
+                    .iter()
+                    .filter(|(_, value)| plain(value))
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            );
         }
         for (name, value) in found {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

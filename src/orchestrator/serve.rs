@@ -58,7 +58,9 @@ pub enum Served {
 impl std::fmt::Display for Served {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Fired { schedule, fired } => write!(f, "{schedule}: started {} for {}", fired.uid, fired.time),
+            Self::Fired { schedule, fired } => {
+                write!(f, "{schedule}: started {} for {}", fired.uid, fired.time)
+            }
             Self::Skipped { schedule, skipped: Skipped { time, count, reason } } => {
                 write!(f, "{schedule}: skipped {} ({}): {reason}", time, counted(*count))
             }

@@ -60,7 +60,16 @@ pub(crate) struct Order<'a> {
 impl Order<'_> {
     /// It runs this to the end.
     pub(crate) fn run(work: Work) -> Self {
-        Self { work, die: "", detached: false, abort: false, store: "", home: "home", lease: LEASE, notify: "" }
+        Self {
+            work,
+            die: "",
+            detached: false,
+            abort: false,
+            store: "",
+            home: "home",
+            lease: LEASE,
+            notify: "",
+        }
     }
 }
 

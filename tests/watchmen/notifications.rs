@@ -78,7 +78,8 @@ async fn only_where_the_condition_holds() {
     let folder = tempfile::tempdir().unwrap();
     let orchestrator = open(folder.path()).await;
     let mut receiver = Receiver::start(&[Answer::Status(204)]);
-    std::fs::write(folder.path().join("f.py"), "def f(context):\n    context.log_result('accuracy', 0.8)\n").unwrap();
+    std::fs::write(folder.path().join("f.py"), "def f(context):\n    context.log_result('accuracy', 0.8)\n")
+        .unwrap();
     let mut request = Request::from_file(folder.path().join("f.py")).unwrap().handler("f");
     for (name, condition) in [("low", "accuracy < 0.9"), ("high", "accuracy > 0.9"), ("other", "loss < 1")] {
         let one = webhook(&receiver.url);
@@ -88,7 +89,8 @@ async fn only_where_the_condition_holds() {
     let ended = run(&orchestrator, request.notify(begun)).await;
     assert_eq!(ended.state(), RunState::Completed, "{ended:?}");
     flushed(&orchestrator).await;
-    let mut names: Vec<_> = receiver.others().iter().map(|received| received.body["name"].to_string()).collect();
+    let mut names: Vec<_> =
+        receiver.others().iter().map(|received| received.body["name"].to_string()).collect();
     names.sort();
     assert_eq!(names, ["\"begun\"", "\"low\""]);
     orchestrator.close().await.unwrap();
@@ -225,8 +227,11 @@ async fn secrets_in_parameters_are_kept_elsewhere() {
     let mut receiver = Receiver::start(&[Answer::Status(500), Answer::Status(200)]);
     let url = format!("{}/hook?sig=s3cret-in-url", receiver.url);
     let params = json!({"url": url, "headers": {"x-auth": "s3cret-header"}});
-    let ended =
-        run(&orchestrator, shell(folder.path(), "true").notify(notification(NotificationKind::Webhook, params))).await;
+    let ended = run(
+        &orchestrator,
+        shell(folder.path(), "true").notify(notification(NotificationKind::Webhook, params)),
+    )
+    .await;
     receiver.next().await;
     let received = receiver.next().await;
     assert_eq!(received.path, "/hook?sig=s3cret-in-url");
@@ -253,7 +258,9 @@ async fn channels_and_comments() {
     let orchestrator = open(folder.path()).await;
     let mut receiver = Receiver::start(&[Answer::Status(200)]);
     let source = orchestrator.secrets().unwrap();
-    for (key, value) in [("SLACK", format!("{}/services/T/B", receiver.url)), ("GIT_TOKEN", "s3cret".to_owned())] {
+    for (key, value) in
+        [("SLACK", format!("{}/services/T/B", receiver.url)), ("GIT_TOKEN", "s3cret".to_owned())]
+    {
         source.put(&project_secret("default"), key, &Secret::new(value)).unwrap();
     }
     let secret = |kind, params: Value, secret: Value| Notification {
@@ -276,11 +283,14 @@ async fn channels_and_comments() {
         run(&orchestrator, shell(folder.path(), "echo '<oops>' >&2; exit 3").notify(one)).await;
         let received = receiver.next().await;
         assert_eq!(received.path, path);
-        let text = received.body[if kind == NotificationKind::Git { "body" } else { "text" }].as_str().unwrap();
+        let text =
+            received.body[if kind == NotificationKind::Git { "body" } else { "text" }].as_str().unwrap();
         assert!(text.contains("failed"), "{text}");
         match path {
             "/services/T/B" => assert!(received.body["blocks"].to_string().contains("[warning]")),
-            path if path.starts_with("/repos") => assert_eq!(received.header("authorization"), "token s3cret"),
+            path if path.starts_with("/repos") => {
+                assert_eq!(received.header("authorization"), "token s3cret")
+            }
             _ => assert_eq!(received.header("private-token"), "s3cret"),
         }
     }

@@ -48,7 +48,8 @@ async fn each_time_is_fired_once_whoever_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let one = open(folder.path()).await;
     let (two, three) = (open(folder.path()).await, open(folder.path()).await);
-    let made = one.schedule(minutely("often"), shell(folder.path(), "echo hi").parameter("n", 3)).await.unwrap();
+    let made =
+        one.schedule(minutely("often"), shell(folder.path(), "echo hi").parameter("n", 3)).await.unwrap();
     let mut time = made.next.unwrap();
     assert!(one.fire_due(time - SignedDuration::from_secs(1)).await.unwrap().is_empty());
     let mut all = Vec::new();
@@ -201,7 +202,12 @@ async fn what_is_wrong_is_said_when_it_is_made() {
     let own = SecretSources::Inline([("K".to_owned(), Some(Secret::new("v")))].into());
     for (schedule, request, kind, place) in [
         (Schedule::new("61 * * * *"), request(), ErrorKind::Invalid, "schedule.cron"),
-        (Schedule { time_zone: "Mars".into(), ..minutely("a") }, request(), ErrorKind::Invalid, "schedule.time_zone"),
+        (
+            Schedule { time_zone: "Mars".into(), ..minutely("a") },
+            request(),
+            ErrorKind::Invalid,
+            "schedule.time_zone",
+        ),
         (minutely("No Name"), request(), ErrorKind::Invalid, "schedule.name"),
         (minutely("a"), request().secrets(own), ErrorKind::Unsupported, "spec.secret_sources"),
     ] {
@@ -219,7 +225,8 @@ async fn a_function_that_is_gone_is_said_and_harms_no_other() {
     let orchestrator = open(folder.path()).await;
     let mut other = shell(folder.path(), "true");
     other.function.metadata.name = "other".to_owned();
-    let time = orchestrator.schedule(minutely("gone"), shell(folder.path(), "true")).await.unwrap().next.unwrap();
+    let time =
+        orchestrator.schedule(minutely("gone"), shell(folder.path(), "true")).await.unwrap().next.unwrap();
     orchestrator.schedule(minutely("there"), other).await.unwrap();
     orchestrator.store().delete_function("default", "shell").await.unwrap();
     let fired = orchestrator.fire_due(time + SignedDuration::from_mins(1)).await.unwrap();

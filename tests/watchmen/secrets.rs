@@ -68,7 +68,9 @@ async fn read(orchestrator: &Orchestrator, request: Request, keys: &[&str]) -> R
 
 /// The processes in whose command line or environment a value is seen by others.
 fn showing(wanted: &str) -> Vec<String> {
-    let holds = |file: &Path| fs::read(file).is_ok_and(|text| text.windows(wanted.len()).any(|w| w == wanted.as_bytes()));
+    let holds = |file: &Path| {
+        fs::read(file).is_ok_and(|text| text.windows(wanted.len()).any(|w| w == wanted.as_bytes()))
+    };
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let shown = processes.filter(|path| holds(&path.join("cmdline")) || holds(&path.join("environ")));
     shown.map(|path| path.display().to_string()).collect()
@@ -91,14 +93,17 @@ fn laid_out(folder: &Path) -> Vec<std::path::PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_value_is_with_the_code_and_nowhere_else() {
-    for (kind, handler, code) in [("local", "read", READER), ("handler", "read", READER), ("local", "", WHOLE)] {
+    for (kind, handler, code) in
+        [("local", "read", READER), ("handler", "read", READER), ("local", "", WHOLE)]
+    {
         let what = format!("{kind} {handler:?}");
         let folder = tempfile::tempdir().unwrap();
         let orchestrator = open(folder.path()).await;
         put(&orchestrator, "TOKEN", VALUE);
         let go = folder.path().join("go");
         assert!(std::process::Command::new("mkfifo").arg(&go).status().unwrap().success());
-        let mut handle = orchestrator.submit(request(folder.path(), kind, code).handler(handler)).await.unwrap();
+        let mut handle =
+            orchestrator.submit(request(folder.path(), kind, code).handler(handler)).await.unwrap();
         let mut log = String::new();
         within(async {
             while !log.contains("ready") {
@@ -174,7 +179,10 @@ async fn sources_of_a_run() {
     let run = read(&orchestrator, with(vec![variable]), &["CARGO_MANIFEST_DIR"]).await;
     assert_eq!(run.status.results["CARGO_MANIFEST_DIR"], digest(env!("CARGO_MANIFEST_DIR")));
     let record = orchestrator.find(&run.metadata.uid).await.unwrap();
-    assert_eq!(json!(record.run.spec.secret_sources), json!([{"kind": "env", "source": "CARGO_MANIFEST_DIR"}]));
+    assert_eq!(
+        json!(record.run.spec.secret_sources),
+        json!([{"kind": "env", "source": "CARGO_MANIFEST_DIR"}])
+    );
     orchestrator.close().await.unwrap();
     let elsewhere = holding(folder.path(), VALUE);
     assert_eq!(elsewhere, [folder.path().join("own.env")]);
@@ -188,9 +196,17 @@ async fn what_is_wrong_is_said_before_anything_starts() {
     fs::write(folder.path().join("broken.env"), format!("OK=1\n{VALUE} {VALUE}\n")).unwrap();
     let gone = BTreeMap::from([("K".to_owned(), None)]);
     for (source, kind, parts) in [
-        (SecretSources::Kubernetes(vec!["B".into()]), ErrorKind::NotFound, ["\"B\"", "runtimes secret set B"]),
+        (
+            SecretSources::Kubernetes(vec!["B".into()]),
+            ErrorKind::NotFound,
+            ["\"B\"", "runtimes secret set B"],
+        ),
         (SecretSources::Kubernetes(vec!["mlrun.x".into()]), ErrorKind::Invalid, ["mlrun.", "secret list"]),
-        (SecretSources::Env(vec!["NO_SUCH_VARIABLE".into()]), ErrorKind::NotFound, ["NO_SUCH_VARIABLE", "export "]),
+        (
+            SecretSources::Env(vec!["NO_SUCH_VARIABLE".into()]),
+            ErrorKind::NotFound,
+            ["NO_SUCH_VARIABLE", "export "],
+        ),
         (SecretSources::File("none.env".into()), ErrorKind::NotFound, ["none.env", ""]),
         (SecretSources::File("broken.env".into()), ErrorKind::Invalid, ["broken.env:2", "NAME=value"]),
         (SecretSources::Inline(gone), ErrorKind::NotFound, ["K", "give it again"]),
@@ -200,12 +216,16 @@ async fn what_is_wrong_is_said_before_anything_starts() {
         let text = format!("{error}\n{}", error.help_text().unwrap_or_default());
         assert_eq!(error.kind(), kind, "{text}");
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
-        assert!(text.contains("spec.secret_sources[0]") && !format!("{error:?}{text}").contains(VALUE), "{text}");
+        assert!(
+            text.contains("spec.secret_sources[0]") && !format!("{error:?}{text}").contains(VALUE),
+            "{text}"
+        );
     }
     // A file that others can read is refused, with what to do.
     let file = folder.path().join("home/secrets").join(project_secret("default")).join("A");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let error = orchestrator.submit(request(folder.path(), "local", READER).handler("read")).await.unwrap_err();
+    let error =
+        orchestrator.submit(request(folder.path(), "local", READER).handler("read")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.help_text().unwrap().contains("chmod 600"), "{error}");
     assert!(orchestrator.list(&RunFilter::default()).await.unwrap().is_empty());

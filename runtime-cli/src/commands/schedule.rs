@@ -91,7 +91,9 @@ pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Res
         }
         Action::Suspend(Named { name }) => {
             orchestrator.suspend_schedule(&name, true).await?;
-            stdio::stderr(format!("{name} is suspended; resume it: runtimes schedule resume {name}\n").as_bytes());
+            stdio::stderr(
+                format!("{name} is suspended; resume it: runtimes schedule resume {name}\n").as_bytes(),
+            );
         }
         Action::Resume(Named { name }) => {
             let record = orchestrator.suspend_schedule(&name, false).await?;
@@ -138,9 +140,10 @@ fn render(list: &[ScheduleRecord], terminal: &Terminal) -> String {
             Some(time) => in_zone(schedule, time),
             None => "never".to_owned(),
         };
-        let last = record.last.as_ref().map(|last| {
-            format!("{} {}", in_zone(schedule, last.time), human::uid(&last.uid))
-        });
+        let last = record
+            .last
+            .as_ref()
+            .map(|last| format!("{} {}", in_zone(schedule, last.time), human::uid(&last.uid)));
         let skipped = record.skipped.as_ref().map(|skipped| {
             format!("{}: {}", in_zone(schedule, skipped.time), human::shorten(&skipped.reason, 60))
         });

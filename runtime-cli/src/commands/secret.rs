@@ -90,7 +90,9 @@ struct Which {
 impl Which {
     /// The secret, and the key in it.
     fn place(&self) -> Result<(String, &str)> {
-        let wrong = |error: Error| error.help("`runtimes secret set NAME` takes the value from stdin, not as an argument");
+        let wrong = |error: Error| {
+            error.help("`runtimes secret set NAME` takes the value from stdin, not as an argument")
+        };
         check_key(&self.name).map_err(wrong)?;
         Ok(match &self.key {
             Some(key) => {
@@ -98,8 +100,11 @@ impl Which {
                 (self.name.clone(), key)
             }
             None if is_internal(&self.name) => {
-                return Err(Error::invalid("NAME", format!("names that begin with {INTERNAL} are not yours to choose"))
-                    .help("take another name"));
+                return Err(Error::invalid(
+                    "NAME",
+                    format!("names that begin with {INTERNAL} are not yours to choose"),
+                )
+                .help("take another name"));
             }
             None => (project_secret(&self.project), &self.name),
         })
@@ -120,8 +125,9 @@ pub(crate) fn execute(args: Args, home: &Home) -> Result<u8> {
     match args.action {
         Action::Set { which, from_env, from_file, value } => {
             if value.is_some() || which.name.contains('=') {
-                return Err(Error::invalid("secret set", "a value is not taken from the command line")
-                    .help("others may have seen it there already: make a new one, and type it or pipe it in"));
+                return Err(Error::invalid("secret set", "a value is not taken from the command line").help(
+                    "others may have seen it there already: make a new one, and type it or pipe it in",
+                ));
             }
             let (name, key) = which.place()?;
             let value = match (from_env, from_file) {
@@ -195,7 +201,8 @@ fn from_stdin(key: &str) -> Result<Secret> {
     if value.len() as u64 > MAX {
         return Err(Error::new(ErrorKind::Invalid, format!("a secret has at most {MAX} bytes")));
     }
-    let value = value.strip_suffix('\n').map_or(value.as_str(), |value| value.strip_suffix('\r').unwrap_or(value));
+    let value =
+        value.strip_suffix('\n').map_or(value.as_str(), |value| value.strip_suffix('\r').unwrap_or(value));
     if value.is_empty() {
         return Err(Error::new(ErrorKind::Invalid, "there is no value on stdin")
             .help("type it, pipe it in, or use --from-env or --from-file"));

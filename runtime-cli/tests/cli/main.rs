@@ -8,10 +8,10 @@ mod fixture;
 mod function;
 mod hub;
 mod hyper;
+#[path = "../../../tests/receiver/mod.rs"]
+mod receiver;
 mod record;
 mod run;
 mod s3;
-#[path = "../../../tests/receiver/mod.rs"]
-mod receiver;
 mod stop;
 mod watch;

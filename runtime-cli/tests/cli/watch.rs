@@ -17,7 +17,8 @@ use crate::{
 /// Runs the command with this on its stdin.
 fn piped(folder: &Folder, args: &str, input: &str) -> Done {
     let mut command = folder.command(args.split_whitespace());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that refuses its arguments does not read.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output: Output = child.wait_with_output().unwrap();
@@ -68,7 +69,10 @@ fn values_are_not_taken_from_the_command_line() {
     }
     piped(&folder, "secret set TOKEN", "").code(2).says(&["there is no value on stdin", "help: "]);
     folder.run("secret set mlrun.x --from-file f.sh").code(2).says(&["mlrun.", "help: "]);
-    folder.run("secret set TOKEN --from-env NO_SUCH_VARIABLE").code(2).says(&["--from-env", "NO_SUCH_VARIABLE"]);
+    folder
+        .run("secret set TOKEN --from-env NO_SUCH_VARIABLE")
+        .code(2)
+        .says(&["--from-env", "NO_SUCH_VARIABLE"]);
     folder.run("secret set a/b --from-file f.sh").code(2).says(&["no name", "help: "]);
     assert!(!folder.path(".runtimes").exists());
 }
@@ -96,7 +100,10 @@ fn whoever_is_to_be_told_is_told() {
     done.ok().says(&["[warning] too low (default/f-f ", " completed): accuracy=0.8"]);
     receiver.wait();
     let received = receiver.wait();
-    assert_eq!((&received.body["severity"], &received.body["state"]), (&json!("warning"), &json!("completed")));
+    assert_eq!(
+        (&received.body["severity"], &received.body["state"]),
+        (&json!("warning"), &json!("completed"))
+    );
     let run = folder.run("get f-f -o json").ok().json();
     let told = |name: &str| run["status"]["notifications"][name]["status"].clone();
     assert_eq!((told("console"), told("webhook")), (json!("sent"), json!("sent")), "{run}");
@@ -153,7 +160,16 @@ fn schedules(folder: &Folder) -> Vec<Value> {
 #[test]
 fn schedules_are_made_listed_changed_and_forgotten() {
     let folder = Folder::with("f.sh", "echo hi\n");
-    let line = ["run", "f.sh", "--schedule", "30 2 * * MON-FRI", "--time-zone", "Europe/Berlin", "--name", "nightly"];
+    let line = [
+        "run",
+        "f.sh",
+        "--schedule",
+        "30 2 * * MON-FRI",
+        "--time-zone",
+        "Europe/Berlin",
+        "--name",
+        "nightly",
+    ];
     let done = Done::of(folder.command(line).output().unwrap());
     assert_eq!(done.ok().stdout, "default/nightly\n");
     done.says(&["next at ", "02:30 CE", "runtimes daemon"]);

@@ -216,13 +216,21 @@ impl Notification {
         let has = |name: &str| self.param(name).is_some() || secret.contains_key(name);
         for name in self.kind.needs() {
             if !has(name) {
-                return Err(Error::invalid(format!("params.{name}"), format!("a {} notification needs it", self.kind))
-                    .help("give it in `params`, or where it is secret, the key that holds it in `secret_params`"));
+                return Err(Error::invalid(
+                    format!("params.{name}"),
+                    format!("a {} notification needs it", self.kind),
+                )
+                .help(
+                    "give it in `params`, or where it is secret, the key that holds it in `secret_params`",
+                ));
             }
         }
         if self.kind == NotificationKind::Git && !has("issue") && !has("merge_request") {
-            return Err(Error::invalid("params.issue", "a git notification comments on an issue or a merge request")
-                .help("give `issue` or `merge_request`: its number"));
+            return Err(Error::invalid(
+                "params.issue",
+                "a git notification comments on an issue or a merge request",
+            )
+            .help("give `issue` or `merge_request`: its number"));
         }
         Ok(())
     }
@@ -238,7 +246,9 @@ pub fn prepare(notifications: &mut [Notification]) -> Result<()> {
         let at = format!("spec.notifications[{index}]");
         notification.validate().map_err(|error| error.under(&at))?;
         let taken = |name: &str| before.iter().any(|other| other.name == name);
-        if notification.name.is_empty() || (notification.name == notification.kind.as_str() && taken(&notification.name)) {
+        if notification.name.is_empty()
+            || (notification.name == notification.kind.as_str() && taken(&notification.name))
+        {
             let kind = notification.kind;
             let names = std::iter::once(kind.to_string()).chain((2..).map(|n| format!("{kind}-{n}")));
             notification.name = names.into_iter().find(|name| !taken(name)).unwrap_or_default();
@@ -305,7 +315,9 @@ mod tests {
 
     #[test]
     fn names_are_made_and_kept_apart() {
-        let list = read(json!([{"kind": "console"}, {"kind": "ipython"}, {"kind": "console", "name": "mine"}])).unwrap();
+        let list =
+            read(json!([{"kind": "console"}, {"kind": "ipython"}, {"kind": "console", "name": "mine"}]))
+                .unwrap();
         let names: Vec<_> = list.iter().map(|notification| notification.name.as_str()).collect();
         assert_eq!(names, ["console", "console-2", "mine"]);
         let twice = json!([{"kind": "console", "name": "a"}, {"kind": "console", "name": "a"}]);

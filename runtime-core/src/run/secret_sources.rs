@@ -48,8 +48,8 @@ impl Serialize for SecretSources {
 impl<'de> Deserialize<'de> for SecretSources {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Errors of nested types would quote what they did not expect, so they are not used.
-        let Written { kind, source } =
-            Written::deserialize(deserializer).map_err(|_| D::Error::custom("it needs `kind` and `source`"))?;
+        let Written { kind, source } = Written::deserialize(deserializer)
+            .map_err(|_| D::Error::custom("it needs `kind` and `source`"))?;
         let wrong = |what: &str| D::Error::custom(format!("a source of the kind `{kind}` is {what}"));
         Ok(match kind.as_str() {
             "env" => Self::Env(names(&source).ok_or_else(|| wrong("names of variables: \"A,B\""))?),

@@ -13,8 +13,9 @@ use runtime_core::{
 use tokio::sync::mpsc;
 
 use super::{
-    Shared, call, given,
+    Shared, call,
     environment::{Environment, Hold, Progress},
+    given,
     group::Group,
     process::{
         state_file,

@@ -114,14 +114,12 @@ mod tests {
         let secrets = RunSecrets { own, project: only, lost: Vec::new() };
         let folder = lay_out(&source, "p", &secrets, home.path()).unwrap().unwrap();
         let read = |key: &str| fs::read_to_string(folder.join(key)).ok();
-        assert_eq!(
-            (read("a"), read("b"), read("c")),
-            (Some("own a".into()), Some("project b".into()), None)
-        );
+        assert_eq!((read("a"), read("b"), read("c")), (Some("own a".into()), Some("project b".into()), None));
         for (path, mode) in [(folder.clone(), 0o700), (folder.join("a"), 0o600)] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
         }
-        let found = |key: &str| find(&source, "p", &secrets, key).unwrap().map(|value| value.expose().to_owned());
+        let found =
+            |key: &str| find(&source, "p", &secrets, key).unwrap().map(|value| value.expose().to_owned());
         assert_eq!((found("a"), found("c")), (Some("own a".into()), None));
         // What is kept for notifications is nobody's but the orchestrator's.
         let every = RunSecrets::default();

@@ -113,9 +113,7 @@ pub fn read_private(path: &Path) -> Result<String> {
 /// Makes a folder that only its owner may enter.
 pub(crate) fn make_private(folder: &Path) -> Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::io("create", folder, error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("create", folder, error)),
         _ => Ok(()),
     }
 }

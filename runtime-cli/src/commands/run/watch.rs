@@ -102,7 +102,9 @@ pub(super) fn notify(request: &mut Request, args: NotifyArgs) -> Result<()> {
         let names = || source.split(',').map(|name| name.trim().to_owned()).collect();
         request.spec.secret_sources.push(match kind {
             "env" => SecretSources::Env(names()),
-            "file" => SecretSources::File(parse::absolute(source.as_ref()).map_err(|error| error.at("--secrets"))?),
+            "file" => {
+                SecretSources::File(parse::absolute(source.as_ref()).map_err(|error| error.at("--secrets"))?)
+            }
             "kubernetes" => SecretSources::Kubernetes(names()),
             // A value on the command line can be read by everybody on this machine.
             "inline" => {
@@ -110,8 +112,11 @@ pub(super) fn notify(request: &mut Request, args: NotifyArgs) -> Result<()> {
                     .help("use env=NAME or file=PATH, or keep it: runtimes secret set NAME"));
             }
             other => {
-                return Err(Error::invalid("--secrets", format!("there are no secrets of the kind {other:?}"))
-                    .help("env, file or kubernetes"));
+                return Err(Error::invalid(
+                    "--secrets",
+                    format!("there are no secrets of the kind {other:?}"),
+                )
+                .help("env, file or kubernetes"));
             }
         });
     }
@@ -126,8 +131,11 @@ fn notification(text: &str) -> Result<Notification> {
     let wrong = |help: &str| {
         Err(Error::invalid("--notify", format!("where does the {kind} notification go?")).help(help))
     };
-    if !place.starts_with("secret:") && (kind == NotificationKind::Slack && !place.is_empty() || has_secret(place)) {
-        let message = "this address is a secret, and the command line can be read by everybody on this machine";
+    if !place.starts_with("secret:")
+        && (kind == NotificationKind::Slack && !place.is_empty() || has_secret(place))
+    {
+        let message =
+            "this address is a secret, and the command line can be read by everybody on this machine";
         return Err(Error::invalid("--notify", message)
             .help(format!("keep it: `runtimes secret set NAME`; then `--notify {kind}=secret:NAME`")));
     }
@@ -144,7 +152,9 @@ fn notification(text: &str) -> Result<Notification> {
             params.insert("url".to_owned(), Value::from(place));
         }
         (NotificationKind::Webhook, _) => return wrong("write webhook=URL, or webhook=secret:KEY"),
-        (NotificationKind::Slack, _) => return wrong("write slack=secret:KEY: the key that holds the webhook's URL"),
+        (NotificationKind::Slack, _) => {
+            return wrong("write slack=secret:KEY: the key that holds the webhook's URL");
+        }
         (_, _) => {
             let Some((repo, issue)) = place.rsplit_once('#') else { return wrong("write git=OWNER/REPO#12") };
             params.insert("repo".to_owned(), Value::from(repo));
@@ -177,9 +187,12 @@ mod tests {
         assert_eq!(read("slack=secret:S").unwrap(), json!(["slack", null, {"webhook": "S"}]));
         let git = json!(["git", {"repo": "a/b", "issue": "12"}, {"token": "GIT_TOKEN"}]);
         assert_eq!(read("git=a/b#12").unwrap(), git);
-        for secret in ["slack=https://h/s3cret", "webhook=https://u:s3cret@h/", "webhook=https://h/x?s3cret"] {
+        for secret in ["slack=https://h/s3cret", "webhook=https://u:s3cret@h/", "webhook=https://h/x?s3cret"]
+        {
             let error = read(secret).unwrap_err();
-            assert!(!error.to_string().contains("s3cret") && error.help_text().unwrap().contains("secret set"));
+            assert!(
+                !error.to_string().contains("s3cret") && error.help_text().unwrap().contains("secret set")
+            );
         }
         for wrong in ["console=x", "webhook", "slack", "slack=x", "git=a/b", "mail=x", "webhook=secret:a/b"] {
             assert!(read(wrong).unwrap_err().help_text().is_some(), "{wrong}");
