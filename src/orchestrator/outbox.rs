@@ -270,7 +270,7 @@ pub(super) struct Outbox {
     /// How many are on their way from here.
     going: watch::Sender<usize>,
     /// How many were sent from here.
-    pub(super) sent: watch::Sender<u64>,
+    pub(super) sent: watch::Sender<usize>,
 }
 
 /// One that is on its way, as long as this lives.
