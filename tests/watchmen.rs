@@ -13,7 +13,7 @@ mod secrets;
 
 use std::{fs, path::Path, time::Duration};
 
-use runtimes::{Function, Orchestrator, Request};
+use runtimes::{Error, Function, Handle, Orchestrator, Request, Result};
 
 /// An orchestrator in a process of its own, when another test starts it; does nothing by itself.
 #[test]
@@ -56,4 +56,9 @@ fn holding(folder: &Path, wanted: &str) -> Vec<std::path::PathBuf> {
         }
     }
     found
+}
+
+/// Why it was refused.
+fn refusal(submitted: Result<Handle>) -> Error {
+    submitted.err().unwrap_or_else(|| panic!("it was not refused"))
 }

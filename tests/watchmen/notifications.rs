@@ -16,7 +16,7 @@ use crate::{
     chaos::{Order, Other, Scene, Work},
     holding, open,
     receiver::{Answer, Receiver},
-    shell, within,
+    refusal, shell, within,
 };
 
 fn notification(kind: NotificationKind, params: Value) -> Notification {
@@ -314,7 +314,7 @@ async fn what_is_wrong_is_said_before_anything_starts() {
         (wrong(|one| one.secret_params = json!({"url": "NONE"}).as_object().cloned()), "secret_params.url"),
     ] {
         let request = shell(folder.path(), "touch started").notify(one);
-        let error = orchestrator.submit(request).await.unwrap_err();
+        let error = refusal(orchestrator.submit(request).await);
         assert_eq!(error.location(), Some(format!("spec.notifications[0].{place}").as_str()), "{error}");
         assert!(error.help_text().is_some(), "{error}");
     }

@@ -12,7 +12,7 @@ use runtimes::{
     },
 };
 
-use crate::{holding, open, within};
+use crate::{holding, open, refusal, within};
 
 const VALUE: &str = "s3cret-value-1f0a";
 
@@ -108,7 +108,7 @@ async fn the_value_is_with_the_code_and_nowhere_else() {
         within(async {
             while !log.contains("ready") {
                 match handle.next().await {
-                    Some(Update::Log(line)) => log += line.text(),
+                    Some(Update::Log(line)) => log += &line.text(),
                     Some(_) => {}
                     None => panic!("{what}: it ended: {log}"),
                 }
@@ -212,7 +212,7 @@ async fn what_is_wrong_is_said_before_anything_starts() {
         (SecretSources::Inline(gone), ErrorKind::NotFound, ["K", "give it again"]),
     ] {
         let request = request(folder.path(), "local", READER).handler("read").secrets(source);
-        let error = orchestrator.submit(request).await.unwrap_err();
+        let error = refusal(orchestrator.submit(request).await);
         let text = format!("{error}\n{}", error.help_text().unwrap_or_default());
         assert_eq!(error.kind(), kind, "{text}");
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
@@ -224,8 +224,7 @@ async fn what_is_wrong_is_said_before_anything_starts() {
     // A file that others can read is refused, with what to do.
     let file = folder.path().join("home/secrets").join(project_secret("default")).join("A");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let error =
-        orchestrator.submit(request(folder.path(), "local", READER).handler("read")).await.unwrap_err();
+    let error = refusal(orchestrator.submit(request(folder.path(), "local", READER).handler("read")).await);
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.help_text().unwrap().contains("chmod 600"), "{error}");
     assert!(orchestrator.list(&RunFilter::default()).await.unwrap().is_empty());
@@ -240,10 +239,10 @@ async fn values_for_one_run_are_not_for_another() {
     let given = request(folder.path(), "local", READER).secrets(SecretSources::Inline(own));
     let run = read(&orchestrator, given.clone(), &["K"]).await;
     assert_eq!(run.status.results["K"], digest(VALUE));
-    let error = orchestrator.rerun(&run.key()).await.unwrap_err();
+    let error = refusal(orchestrator.rerun(&run.key()).await);
     assert!(error.message().contains("for another run alone"), "{error}");
     // A run that outlives this program would lose them.
-    let error = orchestrator.submit(Request { detached: true, ..given.handler("read") }).await.unwrap_err();
+    let error = refusal(orchestrator.submit(Request { detached: true, ..given.handler("read") }).await);
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     orchestrator.close().await.unwrap();
     assert_eq!(holding(folder.path(), VALUE), [""; 0].map(std::path::PathBuf::from));
