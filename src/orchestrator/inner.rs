@@ -29,8 +29,8 @@ use super::{
     lease::{Lease, Place},
     log::LogWriter,
     no_run,
-    outbox::Outbox,
     owner::Owner,
+    post::Outbox,
     reserve::Reserve,
     stage::Fetching,
 };

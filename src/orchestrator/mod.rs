@@ -14,6 +14,7 @@ mod log;
 mod outbox;
 mod owner;
 mod place;
+mod post;
 mod provenance;
 mod recover;
 mod reduce;

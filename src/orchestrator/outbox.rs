@@ -1,12 +1,6 @@
 //! Notifications on their way: written together with the change of which they tell, sent from there, at least once.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -17,16 +11,15 @@ use runtime_core::{
     store::{Document, DocumentFilter, RunRecord},
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
 
-use super::Inner;
+use super::{
+    Inner,
+    post::{AT_ONCE, Sending},
+};
 use crate::notify::{self, Failure, Letter};
 
 /// The kind of their documents.
-const KIND: &str = "notification";
-
-/// So many are sent at a time.
-const AT_ONCE: usize = 8;
+pub(super) const KIND: &str = "notification";
 
 /// So many are taken at once.
 const BATCH: usize = 64;
@@ -35,7 +28,7 @@ const BATCH: usize = 64;
 const CLAIM: SignedDuration = SignedDuration::from_secs(60);
 
 /// The pause after a failure; doubled after each, up to [`LONGEST`].
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause between two tries.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
@@ -101,41 +94,6 @@ impl Inner {
         Ok(revision)
     }
 
-    /// Sends what is due, and what becomes due, until nothing is left to be sent.
-    pub(super) fn post(self: &Arc<Self>) {
-        if self.outbox.running.swap(true, Ordering::AcqRel) {
-            self.outbox.more.notify_one();
-            return;
-        }
-        let inner = Arc::downgrade(self);
-        tokio::spawn(async move {
-            loop {
-                let Some(this) = inner.upgrade() else { return };
-                if let Err(error) = this.deliver_due(Timestamp::now()).await {
-                    tracing::warn!(%error, "notifications cannot be read");
-                }
-                let outbox = Arc::clone(&this.outbox);
-                let wait = match this.next_letter().await {
-                    Ok(Some(due)) => until(due),
-                    Ok(None) => {
-                        outbox.running.store(false, Ordering::Release);
-                        // One that came in between found somebody sending.
-                        if !outbox.is_called() || outbox.running.swap(true, Ordering::AcqRel) {
-                            return;
-                        }
-                        Duration::ZERO
-                    }
-                    Err(_) => PAUSE,
-                };
-                drop(this);
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = outbox.more.notified() => {}
-                }
-            }
-        });
-    }
-
     /// When the next one is due, over all projects.
     pub(super) async fn next_letter(&self) -> Result<Option<Timestamp>> {
         let filter =
@@ -164,7 +122,7 @@ impl Inner {
     }
 
     /// Claims one and sends it; `false` where it was not sent, or not by us.
-    async fn deliver(&self, mut document: Document, now: Timestamp) -> Result<bool> {
+    pub(super) async fn deliver(&self, mut document: Document, now: Timestamp) -> Result<bool> {
         // Counted before it is claimed: who waits for what is on its way misses none.
         let _sending = Sending::begin(&self.outbox);
         // Others may have been sent before it, which takes its time.
@@ -260,57 +218,6 @@ fn again(failure: &Failure, attempts: u32, created: Timestamp, now: Timestamp) -
 /// How long until then.
 pub(super) fn until(due: Timestamp) -> Duration {
     Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
-}
-
-/// Who sends.
-#[derive(Default)]
-pub(super) struct Outbox {
-    running: AtomicBool,
-    more: Notify,
-    /// How many are on their way from here.
-    going: watch::Sender<usize>,
-    /// How many were sent from here.
-    pub(super) sent: watch::Sender<usize>,
-}
-
-/// One that is on its way, as long as this lives.
-struct Sending<'a>(&'a Outbox);
-
-impl<'a> Sending<'a> {
-    fn begin(outbox: &'a Outbox) -> Self {
-        outbox.going.send_modify(|going| *going += 1);
-        Self(outbox)
-    }
-}
-
-impl Drop for Sending<'_> {
-    fn drop(&mut self) {
-        self.0.going.send_modify(|going| *going = going.saturating_sub(1));
-    }
-}
-
-impl Outbox {
-    /// Whether none is on its way from here.
-    pub(super) fn is_idle(&self) -> bool {
-        *self.going.borrow() == 0
-    }
-
-    /// Whether somebody looks after what is to be sent.
-    pub(super) fn is_watched(&self) -> bool {
-        self.running.load(Ordering::Acquire)
-    }
-
-    /// Waits until none is on its way from here.
-    pub(super) async fn idle(&self) {
-        // It never closes: we have the other end.
-        let _ = self.going.subscribe().wait_for(|going| *going == 0).await;
-    }
-
-    /// Whether somebody called since it was looked.
-    fn is_called(&self) -> bool {
-        use futures_util::FutureExt;
-        self.more.notified().now_or_never().is_some()
-    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ def read(context, keys=("TOKEN",), wait=True):
     for key in keys:
         value = context.get_secret(key)
         context.log_result(key, hashlib.sha256(value.encode()).hexdigest() if value else "none")
+    folder = os.environ.get("RUNTIMES_SECRETS_DIR")
+    context.log_result("files", sorted(os.listdir(folder)) if folder else [])
     print("ready", flush=True)
     if wait:
         open("go").read()
@@ -32,8 +34,8 @@ def read(context, keys=("TOKEN",), wait=True):
 
 const WHOLE: &str = r#"
 import hashlib
-import mlrun
-context = mlrun.get_or_create_ctx("reader")
+import runtimes
+context = runtimes.get_or_create_ctx("reader")
 context.log_result("TOKEN", hashlib.sha256(context.get_secret("TOKEN").encode()).hexdigest())
 print("ready", flush=True)
 open("go").read()
@@ -156,7 +158,7 @@ async fn sources_of_a_run() {
     }
     fs::write(folder.path().join("own.env"), format!("# mine\nFILE={VALUE} file\n")).unwrap();
     let inline = BTreeMap::from([("B".to_owned(), Some(Secret::new("own")))]);
-    let keys = ["A", "B", "FILE", "CARGO_MANIFEST_DIR", "mlrun.notifications.x"];
+    let keys = ["A", "B", "FILE", "mlrun.notifications.x"];
     let with = |sources: Vec<SecretSources>| {
         let request = request(folder.path(), "local", READER);
         sources.into_iter().fold(request, Request::secrets)
@@ -164,25 +166,23 @@ async fn sources_of_a_run() {
     let own = |text: &str| digest(&format!("{VALUE} {text}"));
     let none = || "none".to_owned();
     for (sources, found) in [
-        (vec![], [own("A"), own("B"), none(), none(), none()]),
-        (vec![SecretSources::Kubernetes(vec!["A".into()])], [own("A"), none(), none(), none(), none()]),
+        (vec![], [own("A"), own("B"), none(), none()]),
+        (vec![SecretSources::Kubernetes(vec!["A".into()])], [own("A"), none(), none(), none()]),
         (
             vec![SecretSources::Inline(inline), SecretSources::File("own.env".into())],
-            [own("A"), digest("own"), own("file"), none(), none()],
+            [own("A"), digest("own"), own("file"), none()],
         ),
     ] {
         let run = read(&orchestrator, with(sources), &keys).await;
         assert_eq!(keys.map(|key| run.status.results[key].as_str().unwrap().to_owned()), found);
     }
     // A variable of whoever starts it; here one that is set.
-    let variable = SecretSources::Env(vec!["CARGO_MANIFEST_DIR".into()]);
-    let run = read(&orchestrator, with(vec![variable]), &["CARGO_MANIFEST_DIR"]).await;
-    assert_eq!(run.status.results["CARGO_MANIFEST_DIR"], digest(env!("CARGO_MANIFEST_DIR")));
+    let variable = SecretSources::Env(vec!["PATH".into()]);
+    let run = read(&orchestrator, with(vec![variable]), &["PATH"]).await;
+    assert_eq!(run.status.results["PATH"], digest(&std::env::var("PATH").unwrap()));
+    assert_eq!(run.status.results["files"], json!(["A", "B", "PATH"]));
     let record = orchestrator.find(&run.metadata.uid).await.unwrap();
-    assert_eq!(
-        json!(record.run.spec.secret_sources),
-        json!([{"kind": "env", "source": "CARGO_MANIFEST_DIR"}])
-    );
+    assert_eq!(json!(record.run.spec.secret_sources), json!([{"kind": "env", "source": "PATH"}]));
     orchestrator.close().await.unwrap();
     let elsewhere = holding(folder.path(), VALUE);
     assert_eq!(elsewhere, [folder.path().join("own.env")]);
