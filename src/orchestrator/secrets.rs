@@ -77,7 +77,13 @@ impl Inner {
                     read_source(source, run).map_err(at)?;
                     notes.extend(readable_by_others(source, run));
                 }
-                _ => {}
+                other => {
+                    let message = format!("secrets of the kind `{}` cannot be read from here", other.kind());
+                    let error = Error::new(ErrorKind::Unsupported, message);
+                    return Err(at(
+                        error.help("env, file, inline or kubernetes: `runtimes secret set NAME` keeps one")
+                    ));
+                }
             }
         }
         for (index, notification) in run.spec.notifications.iter_mut().enumerate() {

@@ -10,6 +10,7 @@ use runtimes::{
         serde_json::json,
         store::RunFilter,
     },
+    handler::Context,
 };
 
 use crate::{holding, open, refusal, within};
@@ -149,6 +150,36 @@ async fn a_worker_that_is_used_again_has_the_secrets_of_its_run() {
     orchestrator.close().await.unwrap();
 }
 
+#[derive(serde::Deserialize)]
+struct Key {
+    key: String,
+}
+
+#[derive(serde::Serialize)]
+struct Length {
+    length: Option<usize>,
+}
+
+fn length_of_secret(context: &Context, Key { key }: Key) -> runtimes::Result<Length> {
+    Ok(Length { length: context.secret(&key)?.map(|secret| secret.expose().len()) })
+}
+runtimes::local::handler!(length_of_secret);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rust_handler_asks_its_context() {
+    let folder = tempfile::tempdir().unwrap();
+    let orchestrator = open(folder.path()).await;
+    put(&orchestrator, "TOKEN", VALUE);
+    let function = Function::new("handler", "length").with_handler("length_of_secret");
+    for (key, length) in [("TOKEN", json!(VALUE.len())), ("OTHER", json!(null))] {
+        let request = Request::new(function.clone()).parameter("key", key);
+        let run = within(orchestrator.submit(request).await.unwrap().wait()).await.unwrap();
+        assert_eq!(run.status.results.get("length"), Some(&length), "{:?}", run.status);
+    }
+    orchestrator.close().await.unwrap();
+    assert_eq!(holding(folder.path(), VALUE), [""; 0].map(std::path::PathBuf::from));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_of_a_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -209,6 +240,11 @@ async fn what_is_wrong_is_said_before_anything_starts() {
         ),
         (SecretSources::File("none.env".into()), ErrorKind::NotFound, ["none.env", ""]),
         (SecretSources::File("broken.env".into()), ErrorKind::Invalid, ["broken.env:2", "NAME=value"]),
+        (
+            SecretSources::Vault { kind: "azure_vault".into(), source: json!({"secrets": ["a"]}) },
+            ErrorKind::Unsupported,
+            ["`azure_vault`", "secret set"],
+        ),
         (SecretSources::Inline(gone), ErrorKind::NotFound, ["K", "give it again"]),
     ] {
         let request = request(folder.path(), "local", READER).handler("read").secrets(source);

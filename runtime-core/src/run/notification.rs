@@ -86,7 +86,7 @@ pub struct Notification {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<String>,
     /// It is sent only where this holds for the run's results: `accuracy < 0.9`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub condition: String,
     /// `debug`, `verbose`, `info`, `warning` or `error`; empty: `info`.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -19,16 +19,28 @@ pub enum SecretSources {
     Inline(BTreeMap<String, Option<Secret>>),
     /// Keys of the project's secrets: the run gets these, and no others of them.
     Kubernetes(Vec<String>),
+    /// A vault, as MLRun's server reads it (`vault`, `azure_vault`): kept as it is written, and refused where it would be
+    /// needed.
+    Vault {
+        /// Which one.
+        kind: String,
+        /// Where in it, and the names of the secrets.
+        source: Value,
+    },
 }
+
+/// The kinds of vaults.
+const VAULTS: [&str; 2] = ["vault", "azure_vault"];
 
 impl SecretSources {
     /// Its name, as it is written.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &str {
         match self {
             Self::Env(_) => "env",
             Self::File(_) => "file",
             Self::Inline(_) => "inline",
             Self::Kubernetes(_) => "kubernetes",
+            Self::Vault { kind, .. } => kind,
         }
     }
 }
@@ -40,6 +52,7 @@ impl Serialize for SecretSources {
             Self::File(path) => json!(path),
             Self::Inline(values) => values.keys().map(|key| (key.clone(), Value::Null)).collect(),
             Self::Kubernetes(keys) => json!(keys),
+            Self::Vault { source, .. } => source.clone(),
         };
         json!({"kind": self.kind(), "source": source}).serialize(serializer)
     }
@@ -64,6 +77,7 @@ impl<'de> Deserialize<'de> for SecretSources {
                 };
                 Self::Inline(values.into_iter().map(|(key, value)| (key, secret(value))).collect())
             }
+            vault if VAULTS.contains(&vault) => Self::Vault { kind, source },
             other => {
                 return Err(D::Error::custom(format!(
                     "there are no secrets of the kind `{other}` here: env, file, inline and kubernetes are known"
@@ -118,7 +132,7 @@ mod tests {
             r#"{"kind":"env","source":{"s3cret":1}}"#,
             r#"{"source":"s3cret"}"#,
             r#"{"kind":"file","source":["s3cret"]}"#,
-            r#"{"kind":"vault","source":"s3cret"}"#,
+            r#"{"kind":"inlin","source":"s3cret"}"#,
             r#""s3cret""#,
         ] {
             let error = serde_json::from_str::<SecretSources>(text).unwrap_err().to_string();
