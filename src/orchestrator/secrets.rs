@@ -121,7 +121,7 @@ impl Inner {
             found.extend(names.into_iter().filter_map(|name| params.remove_entry(&name)));
         }
         if let Some(params) = &notification.secret_params {
-            let plain = |value: &Value| !value.as_str().is_some_and(|text| check_key(text).is_ok());
+            let plain = |value: &Value| value.as_str().is_none_or(|text| check_key(text).is_err());
             found.extend(
                 params
                     .iter()

@@ -106,13 +106,14 @@ mod tests {
     fn a_run_reads_its_own_over_its_projects() {
         let home = tempfile::tempdir().unwrap();
         let source = SecretFolder::new(home.path().join("secrets"));
+        let attempt = tempfile::tempdir().unwrap();
         for key in ["a", "b", "c", "mlrun.notifications.1"] {
             source.put(&project_secret("p"), key, &Secret::new(format!("project {key}"))).unwrap();
         }
         let own = BTreeMap::from([("a".to_owned(), Secret::new("own a"))]);
         let only = Some(vec!["a".to_owned(), "b".to_owned()]);
         let secrets = RunSecrets { own, project: only, lost: Vec::new() };
-        let folder = lay_out(&source, "p", &secrets, home.path()).unwrap().unwrap();
+        let folder = lay_out(&source, "p", &secrets, attempt.path()).unwrap().unwrap();
         let read = |key: &str| fs::read_to_string(folder.join(key)).ok();
         assert_eq!((read("a"), read("b"), read("c")), (Some("own a".into()), Some("project b".into()), None));
         for (path, mode) in [(folder.clone(), 0o700), (folder.join("a"), 0o600)] {
@@ -129,7 +130,7 @@ mod tests {
 
         // What lies there is not written again; what is lost is missed where it does not.
         let lost = RunSecrets { lost: vec!["a".to_owned()], ..RunSecrets::default() };
-        assert_eq!(lay_out(&source, "p", &lost, home.path()).unwrap(), Some(folder));
+        assert_eq!(lay_out(&source, "p", &lost, attempt.path()).unwrap(), Some(folder));
         let other = tempfile::tempdir().unwrap();
         assert!(lay_out(&source, "p", &lost, other.path()).unwrap_err().message().ends_with(": a"));
         assert_eq!(lay_out(&source, "q", &RunSecrets::default(), other.path()).unwrap(), None);
