@@ -118,7 +118,7 @@ pub(crate) fn mask(text: &str) -> String {
 }
 
 /// A URL as it may be shown: without credentials, and without a query, which often is one.
-#[cfg(feature = "hub")]
+#[cfg(any(feature = "hub", feature = "http"))]
 pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     let _ = url.set_username("");

@@ -48,7 +48,7 @@ impl Shelf {
     }
 
     /// Where a key's thing is, or would be.
-    #[cfg(feature = "hub")]
+    #[cfg(any(feature = "hub", feature = "http"))]
     pub(crate) fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
