@@ -5,7 +5,9 @@ pub mod data;
 mod durable;
 #[cfg(feature = "hub")]
 pub mod hub;
+mod notify;
 mod orchestrator;
+pub mod schedule;
 #[cfg(feature = "source")]
 pub mod source;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -14,7 +16,7 @@ pub mod store;
 mod web;
 
 pub use orchestrator::{
-    Builder, DeletedVersion, Handle, Orchestrator, ParamFile, Reproduction, Request, Update,
+    Builder, DeletedVersion, Handle, Orchestrator, ParamFile, Reproduction, Request, Served, Update,
 };
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};

@@ -3,7 +3,11 @@
 use std::{hint::black_box, path::Path, sync::Arc};
 
 use criterion::Criterion;
-use runtime_core::{RunState, Store, jiff::Timestamp, store::{RunFilter, RunRecord}};
+use runtime_core::{
+    RunState, Store,
+    jiff::Timestamp,
+    store::{RunFilter, RunRecord},
+};
 use runtimes::store::SqliteStore;
 use tokio::{runtime::Runtime, task::JoinSet};
 

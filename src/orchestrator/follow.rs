@@ -306,11 +306,8 @@ impl Follow {
             } else {
                 next.attempt = u32::try_from(next.run.status.attempts.len()).unwrap_or(u32::MAX);
             }
-            let written = match ends && !next.run.status.artifacts.is_empty() {
-                true => self.inner.store.update_run_with(&next, &documents(&next.run)).await,
-                false => self.inner.store.update_run(&next).await,
-            };
-            match written {
+            let artifacts = if ends { documents(&next.run) } else { Vec::new() };
+            match self.inner.update_telling(&next, self.record.run.state(), artifacts).await {
                 Ok(revision) => {
                     next.revision = revision;
                     self.record = next;

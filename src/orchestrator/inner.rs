@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use runtime_core::{
     ErrorKind, Registry, Result, RunState, Runtime, Store, Target,
     run::RunKey,
+    secret::SecretSource,
     store::{RunFilter, RunRecord},
     target::Job,
 };
@@ -29,6 +30,7 @@ use super::{
     log::LogWriter,
     no_run,
     owner::Owner,
+    post::Outbox,
     reserve::Reserve,
     stage::Fetching,
     worktree::WorkTrees,
@@ -67,6 +69,10 @@ pub(super) struct Inner {
     pub(super) checked: Known,
     /// What is not committed where runs have their code.
     pub(super) work_trees: WorkTrees,
+    /// The secrets of projects.
+    pub(super) secrets: Option<Arc<dyn SecretSource>>,
+    /// Who sends notifications.
+    pub(super) outbox: Arc<Outbox>,
 }
 
 /// A run that is followed here.
