@@ -1,10 +1,10 @@
 //! The functions that are remembered: which there are, by name, tag and hash.
 
 use runtime_core::{
-    Error, Result,
+    Error, ErrorKind, Result,
     error::did_you_mean,
     function::{Reference, check_tag},
-    store::{FunctionRecord, RunFilter, Version, is_version},
+    store::{FunctionRecord, RunFilter, Version, function_of, is_version},
 };
 
 use super::{Orchestrator, Request, submit::DEFAULT_PROJECT};
@@ -84,8 +84,9 @@ impl Orchestrator {
     /// Forgets a function with all its versions; returns how many there were.
     ///
     /// # Errors
-    /// `Conflict` where a run that has not ended needs it.
+    /// `Conflict` where a run that has not ended needs it, or a schedule.
     pub async fn delete_function(&self, project: &str, name: &str) -> Result<usize> {
+        self.unscheduled(project, name, None).await?;
         self.inner.versions().remove(&(project.to_owned(), name.to_owned()));
         self.inner.store.delete_function(project, name).await
     }
@@ -96,7 +97,7 @@ impl Orchestrator {
     ///
     /// # Errors
     /// As [`Self::function`]; `Invalid` for `latest`, which is always somewhere; `Conflict` where a run that has not
-    /// ended needs the version.
+    /// ended needs the version, or a schedule.
     pub async fn delete_version(&self, reference: &str) -> Result<DeletedVersion> {
         let wanted: Reference = reference.parse()?;
         let tag = match &wanted.version {
@@ -116,6 +117,9 @@ impl Orchestrator {
         let metadata = &record.function.metadata;
         let (project, name, hash) = (&metadata.project, &metadata.name, &metadata.hash);
         let version = tag.clone().map_or_else(|| Version::Hash(hash.clone()), Version::Tag);
+        if tag.is_none() {
+            self.unscheduled(project, name, Some(hash)).await?;
+        }
         self.inner.versions().remove(&(project.clone(), name.clone()));
         if !self.inner.store.delete_version(project, name, &version).await? {
             return Err(Error::not_found(format!("{reference} was deleted meanwhile")));
@@ -132,6 +136,20 @@ impl Orchestrator {
         }
         let latest = self.inner.store.get_function(project, name, &Version::default()).await?;
         Ok(DeletedVersion { record, tag, latest, runs })
+    }
+
+    /// Refuses to delete what a schedule runs: it would fail from then on.
+    async fn unscheduled(&self, project: &str, name: &str, hash: Option<&str>) -> Result<()> {
+        let schedules = self.schedules(None).await?;
+        let needs =
+            |uri: &str| function_of(uri) == (project, name) && hash.is_none_or(|hash| is_version(uri, hash));
+        let Some(by) = schedules.iter().find(|schedule| needs(&schedule.run.function)) else { return Ok(()) };
+        let schedule = &by.schedule.name;
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("{} is what the schedule {}/{schedule} runs", by.run.function, by.project),
+        )
+        .help(format!("delete the schedule first: runtimes schedule delete {schedule}")))
     }
 
     /// What there is instead of a version that is not there.

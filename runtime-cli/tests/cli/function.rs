@@ -111,6 +111,12 @@ fn a_tag_or_one_version_is_deleted_and_what_that_means_is_said() {
         .says(&["no version of default/train with the tag `none`"]);
     let tag = folder.run("function delete train:old").ok().stdout.clone();
     assert_eq!(tag, format!("deleted the tag default/train:old; default/train@{} stays\n", &old[..7]));
+    folder.run("run train.py --handler fit --name nightly --schedule @daily").ok();
+    for which in [format!("train@{new}"), "train".to_owned()] {
+        let refused = folder.run(&format!("function delete {which}"));
+        refused.code(2).says(&["the schedule default/nightly runs", "runtimes schedule delete nightly"]);
+    }
+    folder.run("schedule delete nightly").ok();
     let latest = folder.run(&format!("function delete train@{}", &new[..10])).ok().stdout.clone();
     let (old_start, new_start) = (&old[..7], &new[..7]);
     let moved =

@@ -12,7 +12,7 @@ Examples:
   runtimes function delete train:old     that tag; the version stays
 
 Where `latest` pointed at a version that is deleted, it points at the one of the others that was stored last.
-What a run that has not ended needs is not deleted.";
+What a run that has not ended needs is not deleted, nor what a schedule runs.";
 
 /// Forget a stored function, one version of it, or a tag; its runs stay
 #[derive(Debug, clap::Args)]
