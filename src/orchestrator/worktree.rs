@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// So many files are kept by name.
+#[cfg(feature = "source")]
 const MOST: usize = 50;
 
 /// `None` while git is asked; then what it said, if it could.
