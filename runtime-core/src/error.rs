@@ -98,7 +98,7 @@ impl Error {
             kind,
             status,
             operation: "",
-            message: message.into(),
+            message: printable(message.into()),
             location: None,
             help: None,
             context: Vec::new(),
@@ -142,7 +142,7 @@ impl Error {
     /// Sets where it is wrong: a field path, a `file:line:column`.
     #[must_use]
     pub fn at(mut self, location: impl Into<String>) -> Self {
-        self.0.location = Some(location.into());
+        self.0.location = Some(printable(location.into()));
         self
     }
 
@@ -150,7 +150,7 @@ impl Error {
     #[must_use]
     pub fn under(mut self, outer: &str) -> Self {
         self.0.location = Some(match self.0.location.take() {
-            None => outer.to_owned(),
+            None => printable(outer.to_owned()),
             Some(inner) if inner.starts_with('[') => format!("{outer}{inner}"),
             Some(inner) if outer.contains('/') || outer.contains(':') => format!("{outer}: {inner}"),
             Some(inner) => format!("{outer}.{inner}"),
@@ -161,7 +161,7 @@ impl Error {
     /// Sets what would be right, or what to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.0.help = Some(help.into());
+        self.0.help = Some(printable(help.into()));
         self
     }
 
@@ -175,7 +175,7 @@ impl Error {
     /// Adds a fact that helps to understand it.
     #[must_use]
     pub fn context(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.push((key, value.to_string()));
+        self.0.context.push((key, printable(value.to_string())));
         self
     }
 
@@ -261,6 +261,15 @@ impl StdError for Error {
     }
 }
 
+/// Errors quote what others wrote: escapes in it must not reach a terminal.
+fn printable(text: String) -> String {
+    let wrong = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(wrong) {
+        return text;
+    }
+    text.chars().map(|c| if wrong(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 /// The closest of `known` to a misspelt `word`, if one is close enough to be meant.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
@@ -283,6 +292,13 @@ mod tests {
         let error = Error::invalid("spec.replcas", "unknown field").help("did you mean `replicas`?");
         assert_eq!(error.to_string(), "spec.replcas: unknown field\n  help: did you mean `replicas`?");
         assert_eq!(error.under("f.yaml:3:1").location(), Some("f.yaml:3:1: spec.replcas"));
+    }
+
+    #[test]
+    fn what_is_quoted_cannot_change_the_terminal() {
+        let error =
+            Error::invalid("f\u{1b}[2J", "no `\r\u{7}`\nno \u{9b}").help("\u{8}").context("x", "\u{0}");
+        assert_eq!(error.to_string(), "f\\u{1b}[2J: no `\\r\\u{7}`\nno \\u{9b}\n  x: \\u{0}\n  help: \\u{8}");
     }
 
     #[test]

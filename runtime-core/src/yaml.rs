@@ -6,13 +6,13 @@
 mod loose;
 mod place;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fs::File, io::Read as _, path::Path};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use crate::{Error, Result};
+use crate::{Error, Result, error::did_you_mean};
 use loose::Loose;
 
 pub(crate) use loose::{RAW_NUMBER, Written};
@@ -97,6 +97,16 @@ pub fn from_value<T: DeserializeOwned>(value: &Value, path: &str) -> Result<T> {
 }
 
 fn wrong_type(path: &str, message: &str, found: Option<&Value>) -> Error {
+    if let Some((name, known)) = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'))
+    {
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        let error = Error::invalid(path, "unknown field");
+        return match did_you_mean(name, known.iter().copied()) {
+            Some(meant) => error.help(format!("did you mean `{meant}`?")),
+            None if known.is_empty() => error,
+            None => error.help(format!("known are: {}", known.join(", "))),
+        };
+    }
     let expected = message.split_once(", expected ").map(|(_, expected)| expected_words(expected));
     let (Some(found), Some(expected)) = (found, expected) else {
         return Error::invalid(path, message);
@@ -104,8 +114,15 @@ fn wrong_type(path: &str, message: &str, found: Option<&Value>) -> Error {
     let error = Error::invalid(path, format!("expected {expected}, found {}", kind_of(found)));
     match found {
         Value::Number(_) | Value::Bool(_) if expected == "a text" => error.help(format!("write \"{found}\"")),
+        Value::String(text) if expected == "a list" && is_word(text) => error.help(format!("write [{text}]")),
         _ => error,
     }
+}
+
+/// Whether a text can stand in a list as it is.
+fn is_word(text: &str) -> bool {
+    let right = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '=');
+    !text.is_empty() && text.len() < 40 && text.chars().all(right) && !text.starts_with(['-', '='])
 }
 
 fn expected_words(expected: &str) -> Cow<'static, str> {
@@ -146,6 +163,17 @@ pub fn kind_of(value: &Value) -> String {
     }
 }
 
+/// The first number in a value that JSON does not have: `NaN`, `Infinity`, `-Infinity`. YAML has them, and
+/// [`read`] keeps them; what is sent on as JSON cannot carry them.
+pub fn non_finite(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => text.strip_prefix(RAW_NUMBER),
+        Value::Array(items) => items.iter().find_map(non_finite),
+        Value::Object(map) => map.values().find_map(non_finite),
+        _ => None,
+    }
+}
+
 /// A key below a path: `spec` and `env` give `spec.env`.
 pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
@@ -161,6 +189,24 @@ pub(crate) fn check_text(bytes: &[u8], origin: &str) -> Result<()> {
         Some(offset) => Err(Error::invalid(origin, format!("not text: byte {offset} is NUL"))),
         None => Ok(()),
     }
+}
+
+/// Reads a text file of bounded size.
+///
+/// # Errors
+/// `NotFound` and its like where it cannot be read; `Invalid` where it is no text, or too much of it.
+pub fn text_of(path: &Path) -> Result<String> {
+    let origin = path.display().to_string();
+    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    let mut bytes = Vec::new();
+    // One byte more than is allowed, so that what is too large (or never ends) is seen and not read.
+    let limit = MAX_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
+    check_text(&bytes, &origin)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        Error::invalid(origin, format!("not text: byte {offset} is not UTF-8")).help("save the file as UTF-8")
+    })
 }
 
 /// Puts file, line and column in front of an error that names a field of this text.
@@ -201,8 +247,10 @@ fn describe(error: &serde_saphyr::Error, origin: &str) -> Error {
         | Yaml::AliasReplayStackDepthExceeded { .. }
         | Yaml::AliasReplayCounterOverflow { .. } => too_much(place),
         // The parser's own limits come as texts.
-        _ if ["budget", "nesting", "recursion"].iter().any(|word| message.contains(word)) => too_much(place),
-        _ if message.contains(" tab") => {
+        _ if ["budget", "nesting", "recursion", "alias replay"].iter().any(|word| message.contains(word)) => {
+            too_much(place)
+        }
+        _ if message.contains(" tab") || message.starts_with("tab") => {
             Error::invalid(place, format!("not YAML: {message}")).help("indent by spaces, not by tabs")
         }
         _ => Error::invalid(place, format!("not YAML: {message}")),

@@ -67,14 +67,14 @@ fn wrong_types_are_named_with_path_and_line() {
         ("  replicas: 1.5", "f.yaml:5:3: spec.replicas: expected an integer, found the number 1.5", ""),
         ("  image: 3", "f.yaml:5:3: spec.image: expected a text, found the integer 3", "write \"3\""),
         ("  image: true", "f.yaml:5:3: spec.image: expected a text, found true", "write \"true\""),
-        ("  args: now", "f.yaml:5:3: spec.args: expected a list, found the text \"now\"", ""),
+        ("  args: now", "f.yaml:5:3: spec.args: expected a list, found the text \"now\"", "write [now]"),
         ("  args:\n  - a\n  - [b]", "f.yaml:7:5: spec.args[1]: expected a text, found a list", ""),
         (
             "  env:\n  - name: A\n    value: 1",
             "f.yaml:7:5: spec.env[0].value: expected a text, found the integer 1",
             "write \"1\"",
         ),
-        ("  env: {A: 1}", "f.yaml:5:3: spec.env: expected a list, found a mapping", ""),
+        ("  env: {A: 1}", "f.yaml:5:3: spec.env: expected a list, found a mapping", "- {name: NAME"),
         ("  env:\n  - A", "f.yaml:6:5: spec.env[0]: expected a mapping, found the text \"A\"", ""),
         (
             "  resources:\n    limits:\n      memory: [1]",
@@ -128,6 +128,7 @@ fn what_is_no_function_is_told_what_one_looks_like() {
 fn what_is_no_yaml_is_told_where() {
     check("kind: [job\nspec: }", "f.yaml:2:", "");
     check("kind: job\n\tspec: 1", "f.yaml:1:7: not YAML", "by spaces");
+    check("kind: job\nspec:\n\timage: a\n", "f.yaml:3:2: not YAML: tabs", "by spaces");
     assert!(error("kind: \"job").message().starts_with("not YAML: "));
     check("kind: job\n---\nkind: job\n", "f.yaml:3:1: several YAML", "files of their own");
     check("kind: job\n---\na: 1\n---\nb: 2\n", "f.yaml:3:1: several YAML", "files of their own");
@@ -144,10 +145,15 @@ fn bombs_are_refused_at_once() {
         let items = vec![format!("*a{}", level - 1); 10].join(", ");
         laughs += &format!("a{level}: &a{level} [{items}]\n");
     }
+    // Flat, and still far too much.
+    let mut wide = "kind: job\na: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for (name, of) in ["b", "c", "d", "e"].into_iter().zip(["*a,", "*b,", "*c,", "*d,"]) {
+        wide += &format!("{name}: &{name} [{}]\n", of.repeat(8));
+    }
     let lists = format!("kind: job\nspec: {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
     let mappings = (0..2000).fold("kind: job\n".to_owned(), |text, level| text + &" ".repeat(level) + "a:\n");
     let json = format!("{{\"kind\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    for text in [&laughs, &lists, &mappings] {
+    for text in [&laughs, &wide, &lists, &mappings] {
         let started = Instant::now();
         let error = error(text);
         assert!(error.message().starts_with("refused: "), "{error}");

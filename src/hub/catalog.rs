@@ -45,24 +45,39 @@ pub(crate) struct ItemPlace {
     pub(crate) code: Option<String>,
 }
 
+/// What a hub has: items, and others that are left out.
+pub(crate) type Items = (Vec<Item>, Vec<LeftOut>);
+
+/// Something that should be an item.
+#[derive(Debug)]
+pub(crate) struct LeftOut {
+    /// Its name, as far as it has one.
+    pub(crate) name: String,
+    /// Why it is left out, as it is told to the user.
+    pub(crate) why: String,
+}
+
 /// The items of a catalogue, whose folders lie below `base`, and what is wrong with some.
 ///
 /// # Errors
 /// `Invalid` where the text is no catalogue at all.
-pub(crate) fn parse(text: &[u8], place: &str, base: &str) -> Result<(Vec<Item>, Vec<String>)> {
+pub(crate) fn parse(text: &[u8], place: &str, base: &str) -> Result<Items> {
     let wrong = |why: String| {
         Error::invalid(place, why).help("a catalogue is a JSON object: name, then tag, then what the item is")
     };
     let catalog: Map<String, Value> =
         serde_json::from_slice(text).map_err(|error| wrong(format!("this is no catalogue: {error}")))?;
-    let (mut items, mut notes) = (Vec::new(), Vec::new());
+    let (mut items, mut left_out) = (Vec::new(), Vec::new());
     for (key, tags) in &catalog {
         match item(key, tags, base) {
             Ok(item) => items.push(item),
-            Err(why) => notes.push(format!("{place}: the item {key:?} is left out: {why}")),
+            Err(why) => left_out.push(LeftOut {
+                name: naming::normalize(key),
+                why: format!("{place}: the item {key:?} is left out: {why}"),
+            }),
         }
     }
-    Ok((items, notes))
+    Ok((items, left_out))
 }
 
 fn item(key: &str, tags: &Value, base: &str) -> std::result::Result<Item, String> {
@@ -130,7 +145,7 @@ fn is_inside(path: &str) -> bool {
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub(crate) fn scan(root: &Path) -> Result<(Vec<Item>, Vec<String>)> {
+pub(crate) fn scan(root: &Path) -> Result<Items> {
     let mut names: Vec<_> = fs::read_dir(root)
         .map_err(|error| Error::io("read", root, error))?
         .flatten()
@@ -138,14 +153,18 @@ pub(crate) fn scan(root: &Path) -> Result<(Vec<Item>, Vec<String>)> {
         .filter(|name| !name.starts_with('.') && root.join(name).join("function.yaml").is_file())
         .collect();
     names.sort();
-    let (mut items, mut notes) = (Vec::new(), Vec::new());
+    let (mut items, mut left_out) = (Vec::new(), Vec::new());
     for folder in names {
         match plain(root, &folder) {
             Ok(item) => items.push(item),
-            Err(error) => notes.push(format!("the item {folder:?} is left out: {}", error.message())),
+            Err(error) => {
+                let place = error.location().map(|place| format!("{place}: ")).unwrap_or_default();
+                let why = format!("the item {folder:?} is left out: {place}{}", error.message());
+                left_out.push(LeftOut { name: naming::normalize(&folder), why });
+            }
         }
     }
-    Ok((items, notes))
+    Ok((items, left_out))
 }
 
 fn plain(root: &Path, folder: &str) -> Result<Item> {
@@ -155,8 +174,9 @@ fn plain(root: &Path, folder: &str) -> Result<Item> {
         return Err(Error::invalid(folder, "no name can be made of it"));
     }
     let mut code = None;
-    if let Ok(content) = fs::read_to_string(&file) {
-        let details: Map<String, Value> = yaml::from_str(&content, &file.display().to_string())?;
+    if file.exists() {
+        let details: Map<String, Value> =
+            yaml::from_str(&yaml::text_of(&file)?, &file.display().to_string())?;
         describe(&mut item, &details);
         let filename = details.get("spec").and_then(|spec| spec.get("filename")).and_then(Value::as_str);
         code = filename.filter(|name| is_inside(name)).map(|name| format!("{folder}/{name}"));
@@ -207,7 +227,7 @@ mod tests {
         // `latest` is read from the folder of its version, which never changes.
         assert_eq!(item.places["latest"].function, "functions/master/tf2_serving/1.1.0/src/function.yaml");
         assert_eq!(item.tags["0.9.0"], "0.9.0");
-        assert!(notes.len() == 2 && notes[1].contains("elsewhere"), "{notes:?}");
+        assert!(notes.len() == 2 && notes[1].why.contains("elsewhere"), "{notes:?}");
         assert!(parse(b"[1]", "catalog.json", "").unwrap_err().to_string().contains("no catalogue"));
     }
 

@@ -64,7 +64,7 @@ impl Config {
     /// Reads it; where there is none, MLRun's public hub is the only one.
     pub(crate) fn read(home: &Path) -> Result<Self> {
         let file = home.join("hub.yaml");
-        let sources = match std::fs::read_to_string(&file) {
+        let sources = match yaml::text_of(&file) {
             Ok(text) => {
                 let place = file.display().to_string();
                 let Document { sources } = yaml::from_str(&text, &place)?;
@@ -76,8 +76,8 @@ impl Config {
                 }
                 sources
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => vec![HubSource::public()],
-            Err(error) => return Err(Error::io("read", &file, error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => vec![HubSource::public()],
+            Err(error) => return Err(error),
         };
         Ok(Self { file, sources })
     }

@@ -6,6 +6,7 @@ use runtime_core::{Error, ErrorKind, Function, Result};
 
 use super::{
     Hub, Item, Pin, Reference,
+    catalog::LeftOut,
     open::{Content, Opened, digest, fetch, read_file},
     reference::{GitReference, LATEST},
 };
@@ -186,6 +187,7 @@ impl Hub {
             None => self.config.sources.iter().collect(),
         };
         let (mut unreachable, mut names, mut tags) = (Vec::new(), Vec::new(), None);
+        let mut left_out = None;
         for source in sources {
             let mut opened = match Opened::open(source, self.config.base(), &self.resources, progress).await {
                 Ok(opened) => opened,
@@ -198,7 +200,7 @@ impl Hub {
             match opened.items.iter().position(|item| item.name == name) {
                 Some(at) if tag.is_none_or(|tag| opened.items[at].tags.contains_key(tag)) => {
                     let item = opened.items.swap_remove(at);
-                    let mut notes = std::mem::take(&mut opened.notes);
+                    let mut notes: Vec<_> = opened.all_notes().collect();
                     notes.extend(unreachable.iter().map(|(source, _)| {
                         format!(
                             "the hub {source:?} cannot be reached: {:?} comes from {:?}",
@@ -208,10 +210,18 @@ impl Hub {
                     return Ok((opened, item, notes));
                 }
                 Some(at) => tags = tags.or_else(|| Some(opened.items.swap_remove(at))),
-                None => names.extend(opened.items.into_iter().map(|item| item.name)),
+                None => {
+                    left_out = left_out.or(opened.left_out.into_iter().find(|other| other.name == name));
+                    names.extend(opened.items.into_iter().map(|item| item.name));
+                }
             }
         }
-        Err(not_found(name, tag, tags.as_ref(), &names, unreachable))
+        match left_out {
+            Some(LeftOut { why, .. }) if tags.is_none() => {
+                Err(Error::invalid(format!("hub://{name}"), why).help("mend it there"))
+            }
+            _ => Err(not_found(name, tag, tags.as_ref(), &names, unreachable)),
+        }
     }
 
     /// A file of this machine, or a folder with a function.

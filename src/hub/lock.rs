@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use runtime_core::{Error, Result, yaml};
+use runtime_core::{Error, ErrorKind, Result, yaml};
 use serde::{Deserialize, Serialize};
 
 use crate::source::write_whole;
@@ -55,10 +55,10 @@ pub(crate) struct Lockfile(pub(crate) PathBuf);
 impl Lockfile {
     /// All pins, sorted by reference.
     pub(crate) fn read(&self) -> Result<Vec<Pin>> {
-        let text = match std::fs::read_to_string(&self.0) {
+        let text = match yaml::text_of(&self.0) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io("read", &self.0, error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
         };
         let place = self.0.display().to_string();
         let document: Document = yaml::from_str(&text, &place)?;

@@ -123,7 +123,7 @@ impl Hub {
         progress: Progress<'_>,
     ) -> Result<Listing> {
         let listing = match Opened::open(&source, self.config.base(), &self.resources, progress).await {
-            Ok(opened) => Listing { items: opened.items, notes: opened.notes },
+            Ok(opened) => Listing { notes: opened.all_notes().collect(), items: opened.items },
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 Listing { items: Vec::new(), notes: vec![error.message().to_owned()] }
             }
@@ -154,8 +154,8 @@ impl Hub {
         for hub in sources {
             match Opened::open(hub, self.config.base(), &self.resources, progress).await {
                 Ok(opened) => {
+                    listing.notes.extend(opened.all_notes());
                     listing.items.extend(opened.items);
-                    listing.notes.extend(opened.notes);
                 }
                 Err(error) if source.is_some() => return Err(error),
                 Err(error) => {

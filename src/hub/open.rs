@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     HubSource,
-    catalog::{self, Item},
+    catalog::{self, Item, Items, LeftOut},
 };
 use crate::source::{GitAddress, Prepared, Progress, Sources, hex};
 
@@ -20,7 +20,9 @@ const LARGEST: u64 = runtime_core::yaml::MAX_BYTES as u64;
 /// A hub, opened.
 pub(super) struct Opened {
     pub(super) items: Vec<Item>,
-    /// What the user should know.
+    /// What should be an item.
+    pub(super) left_out: Vec<LeftOut>,
+    /// What else the user should know.
     pub(super) notes: Vec<String>,
     /// The commit, where it is a repository.
     pub(super) commit: Option<String>,
@@ -76,16 +78,16 @@ impl Opened {
     ) -> Result<Self> {
         let mut opened = match address(source, base)? {
             Location::Folder(path) => {
-                let (items, notes) = folder(&path, source)?;
-                let root = Root::Folder(path);
-                Self { items, notes, commit: None, root, sources: sources.clone(), _kept: None }
+                let (items, left_out) = folder(&path, source)?;
+                let (root, sources) = (Root::Folder(path), sources.clone());
+                Self { items, left_out, notes: Vec::new(), commit: None, root, sources, _kept: None }
             }
             Location::Git(git) => {
                 let mut prepared = sources.git(&git, progress).await?;
-                let (items, mut notes) = folder(&prepared.path, source)?;
-                notes.append(&mut prepared.notes);
+                let (items, left_out) = folder(&prepared.path, source)?;
                 let (commit, root) = (prepared.commit.clone(), Root::Folder(prepared.path.clone()));
-                Self { items, notes, commit, root, sources: sources.clone(), _kept: Some(prepared) }
+                let (notes, sources) = (std::mem::take(&mut prepared.notes), sources.clone());
+                Self { items, left_out, notes, commit, root, sources, _kept: Some(prepared) }
             }
             Location::Web(url) => web(url, source, sources, progress).await?,
         };
@@ -94,6 +96,11 @@ impl Opened {
         }
         opened.items.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(opened)
+    }
+
+    /// All that the user should know.
+    pub(super) fn all_notes(&self) -> impl Iterator<Item = String> {
+        self.left_out.iter().map(|item| &item.why).chain(&self.notes).cloned()
     }
 
     /// A file of the hub.
@@ -157,7 +164,7 @@ pub(super) fn catalog_folder(root: &Path, source: &HubSource) -> Option<String> 
         .find(|folder| root.join(folder).join(CATALOG).is_file())
 }
 
-fn folder(root: &Path, source: &HubSource) -> Result<(Vec<Item>, Vec<String>)> {
+fn folder(root: &Path, source: &HubSource) -> Result<Items> {
     if !root.is_dir() {
         return Err(Error::not_found(format!("the hub {:?} is not there: {}", source.name, root.display()))
             .help("make the folder, or name another: runtimes hub source add"));
@@ -178,11 +185,10 @@ async fn web(url: url::Url, source: &HubSource, sources: &Sources, progress: Pro
         let place = place.map_err(|error| Error::invalid("path", error.to_string()))?;
         match sources.file(&place, catalog::LARGEST, progress).await {
             Ok((file, note)) => {
-                let (items, mut notes) =
+                let (items, left_out) =
                     catalog::parse(&read_file(&file)?, &crate::source::shown(&place), &base)?;
-                notes.extend(note);
-                let sources = sources.clone();
-                return Ok(Opened { items, notes, commit: None, root: Root::Web(url), sources, _kept: None });
+                let (root, sources, notes) = (Root::Web(url), sources.clone(), Vec::from_iter(note));
+                return Ok(Opened { items, left_out, notes, commit: None, root, sources, _kept: None });
             }
             Err(error) if error.kind() == ErrorKind::NotFound => missing = missing.or(Some(error)),
             Err(error) => return Err(error),

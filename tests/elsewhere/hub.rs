@@ -199,3 +199,29 @@ fn addresses() {
         assert!(Reference::parse(wrong).is_err(), "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn a_broken_item_says_what_is_broken() {
+    let scene = team().await;
+    scene.write("team/one/function.yaml", "kind: local\nmetadata: {name: one}\n");
+    scene.write("team/one/item.yaml", "version: 1\nspec: [\n");
+    scene.write("team/two_three/function.yaml", "kind: 3\n");
+    let hub = scene.hub();
+    let listing = hub.list(None, &quiet).await.unwrap();
+    assert!(listing.items.is_empty());
+    assert!(listing.notes[0].contains("team/one/item.yaml:2:"), "{:?}", listing.notes);
+    assert!(listing.notes[1].contains("two_three/function.yaml:1:1: kind: expected"), "{:?}", listing.notes);
+    // Who asks for it is not told that there is none.
+    let error = hub.import("hub://two-three", &quiet).await.unwrap_err();
+    assert!(error.message().contains("function.yaml:1:1: kind: expected a text"), "{error}");
+    assert!(hub.import("hub://four", &quiet).await.unwrap_err().message().contains("no hub has"));
+
+    for (file, text, part) in [
+        ("runtimes.lock", &b"version: 1\n\xff"[..], "runtimes.lock: not text: byte 11 is not UTF-8"),
+        ("runtimes.lock", b"versoin: 1\n", "did you mean `version`?"),
+    ] {
+        fs::write(scene.path(file), text).unwrap();
+        let error = hub.import("hub://one", &quiet).await.unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}

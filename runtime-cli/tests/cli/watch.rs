@@ -153,6 +153,21 @@ fn bad_input_is_refused_before_anything_is_started() {
     folder.run("schedule list").ok().says(&["no schedules"]);
 }
 
+#[test]
+fn whoever_cannot_be_told_is_named() {
+    let folder = Folder::with("f.sh", "true\n");
+    let mut receiver = Receiver::start(&[Answer::Status(404)]);
+    let done = folder.run(&format!("run f.sh --notify webhook={}/s3cret", receiver.url));
+    done.ok().says(&["warning: the notification webhook was not sent: 127.0.0.1 answered 404"]);
+    receiver.wait();
+    assert!(!done.stderr.contains("s3cret"), "{done:#?}");
+    // Nobody is there at all: it is tried again, also when the command is gone.
+    let nobody = Receiver::nobody();
+    let done = folder.run(&format!("run f.sh --notify webhook={nobody}/"));
+    done.ok().says(&["was not sent: 127.0.0.1 cannot be reached", "it is tried again"]);
+    assert_eq!(folder.runs().len(), 2);
+}
+
 fn schedules(folder: &Folder) -> Vec<Value> {
     folder.run("schedule list -o json").ok().json().as_array().unwrap().clone()
 }

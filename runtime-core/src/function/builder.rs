@@ -1,11 +1,11 @@
 //! Functions by methods that chain: code, packages, environment, labels.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use k8s_openapi::api::core::v1 as core;
 
 use super::Function;
-use crate::{Error, Result, pod::parse_env_file};
+use crate::{Result, pod::parse_env_file, yaml};
 
 fn texts<T: Into<String>>(items: impl IntoIterator<Item = T>) -> Vec<String> {
     items.into_iter().map(Into::into).collect()
@@ -129,7 +129,7 @@ impl Function {
     /// Where the file cannot be read, or a line of it is wrong.
     pub fn set_envs_file(self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+        let text = yaml::text_of(path)?;
         Ok(self.set_envs(parse_env_file(&text, &path.display().to_string())?))
     }
 

@@ -1,6 +1,6 @@
 //! Functions from texts and files.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -66,8 +66,8 @@ impl Function {
         let path = path.as_ref();
         let origin = path.display().to_string();
         match extension(path).as_str() {
-            "yaml" | "yml" => Self::from_yaml(&read_text(path)?, &origin),
-            "json" => Self::from_json(&read_text(path)?, &origin),
+            "yaml" | "yml" => Self::from_yaml(&yaml::text_of(path)?, &origin),
+            "json" => Self::from_json(&yaml::text_of(path)?, &origin),
             extension if CODE.contains(&extension) => Err(Error::invalid(origin, "is code, not a function")
                 .help("a function is made of it by `Function::from_code`, or write a function.yaml")),
             _ => Err(Error::invalid(origin, "is not a function file")
@@ -106,7 +106,7 @@ impl Function {
             return Err(Error::invalid(origin, "no name can be made of this file name")
                 .help("use lower-case letters, digits and `-`"));
         }
-        let text = read_text(path)?;
+        let text = yaml::text_of(path)?;
         // The kind that was asked for stands over what the file says.
         let mut function = Self::new("local", name).embed_file(&file, &text, path)?;
         if let Some(kind) = kind {
@@ -159,19 +159,4 @@ fn check_shape(document: &Value) -> Result<()> {
 
 fn extension(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
-}
-
-/// Reads a text file of bounded size.
-fn read_text(path: &Path) -> Result<String> {
-    let origin = path.display().to_string();
-    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-    let mut bytes = Vec::new();
-    // One byte more than is allowed, so that what is too large (or never ends) is seen and not read.
-    let limit = yaml::MAX_BYTES as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| Error::io("read", path, error))?;
-    yaml::check_text(&bytes, &origin)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to();
-        Error::invalid(origin, format!("not text: byte {offset} is not UTF-8")).help("save the file as UTF-8")
-    })
 }

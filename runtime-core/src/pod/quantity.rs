@@ -180,7 +180,9 @@ fn integer(digits: &str) -> Option<i128> {
 
 fn wrong(text: &str) -> Error {
     let error = Error::new(ErrorKind::Invalid, format!("{text:?} is not a quantity"));
-    error.help(match meant(text) {
+    // What was meant may be more than there can be.
+    let reads = |meant: &String| meant.split(" or ").all(|one| one.parse::<Quantity>().is_ok());
+    error.help(match meant(text).filter(reads) {
         Some(meant) => format!("write {meant}"),
         None => "write a number with or without a suffix: 500m, 2, 512Mi, 1Gi or 1G".to_owned(),
     })
@@ -272,6 +274,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Quantity>().unwrap_err().help_text(), Some(help), "{text}");
         }
+        let error = "9000000000000000000000 GB".parse::<Quantity>().unwrap_err();
+        assert!(error.help_text().unwrap().contains("500m"), "{error}");
         for text in [
             "",
             ".",

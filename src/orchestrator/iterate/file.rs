@@ -12,9 +12,6 @@ use runtime_core::{
 /// Annotation on a run: the file that its hyper-parameters come from.
 const PARAM_FILE: &str = "runtimes/param-file";
 
-/// A longer file holds no parameters.
-const MAX_FILE: u64 = 64 * 1024 * 1024;
-
 /// What a file of parameters holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParamFile {
@@ -35,17 +32,13 @@ impl ParamFile {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let place = path.display().to_string();
-        let fail = |error| Error::io("read", path, error);
-        let length = std::fs::metadata(path).map_err(fail)?.len();
-        if length > MAX_FILE {
-            return Err(Error::invalid(place, format!("{length} bytes are too many for parameters")));
-        }
-        let text = std::fs::read_to_string(path).map_err(fail)?;
+        let text = yaml::text_of(path)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         match ending.to_ascii_lowercase().as_str() {
-            "csv" => csv(&text, &place),
+            "csv" => csv(text, &place),
             "json" => {
-                let value = serde_json::from_str(&text).map_err(|error| {
+                let value = serde_json::from_str(text).map_err(|error| {
                     let message = error.to_string();
                     let message = message.split(" at line ").next().unwrap_or_default();
                     let place = format!("{place}:{}:{}", error.line(), error.column());
@@ -53,7 +46,10 @@ impl ParamFile {
                 })?;
                 of_value(value, &place)
             }
-            _ => of_value(yaml::read(&text, &place)?, &place),
+            "yaml" | "yml" => of_value(yaml::read(text, &place)?, &place),
+            _ => of_value(yaml::read(text, &place)?, &place).map_err(|error| {
+                error.help("it was read as YAML; the name of another form ends in .csv or .json")
+            }),
         }
     }
 }
@@ -64,9 +60,20 @@ fn of_value(value: Value, place: &str) -> Result<ParamFile> {
             "write one `name: value` a line for one run; lists of values, or a list of rows, for iterations",
         )
     };
+    if let Some(number) = yaml::non_finite(&value) {
+        return Err(Error::invalid(place, format!("{number} cannot be a parameter"))
+            .help("write it as a text, such as \"nan\": a handler that asks for a float gets one"));
+    }
     match value {
         Value::Object(map) if map.is_empty() => Ok(ParamFile::Parameters(map)),
-        Value::Object(map) if map.values().all(Value::is_array) => Ok(ParamFile::Lists(map)),
+        Value::Object(map) if map.values().all(Value::is_array) => {
+            let empty = map.iter().find(|(_, values)| values.as_array().is_some_and(Vec::is_empty));
+            match empty {
+                Some((name, _)) => Err(Error::invalid(place, format!("`{name}` has no value to try"))
+                    .help("write at least one: [0.1, 0.01]")),
+                None => Ok(ParamFile::Lists(map)),
+            }
+        }
         Value::Object(map) => Ok(ParamFile::Parameters(map)),
         Value::Array(rows) if rows.is_empty() => Err(wrong("there is no row in it".to_owned())),
         Value::Array(rows) => {
@@ -138,11 +145,17 @@ fn csv(text: &str, place: &str) -> Result<ParamFile> {
         return Err(Error::invalid(format!("{place}:1"), format!("{name:?} is no name of a parameter"))
             .help("the first line names the parameters: lr,depth"));
     }
+    let mut rows = Vec::new();
+    for row in reader.into_records() {
+        rows.push(row.map_err(wrong)?);
+    }
+    if let Some(line) = open_quote(text, &names, rows.last()) {
+        return Err(Error::invalid(format!("{place}:{line}"), "a quote is opened here, and not closed")
+            .help("close it, or write \"\" for a quote within quotes"));
+    }
     let mut columns: Vec<Vec<Value>> = vec![Vec::new(); names.len()];
-    for record in reader.records() {
-        for (column, text) in columns.iter_mut().zip(&record.map_err(wrong)?) {
-            column.push(scalar(text));
-        }
+    for row in &rows {
+        columns.iter_mut().zip(row).for_each(|(column, text)| column.push(scalar(text)));
     }
     if columns.first().is_none_or(Vec::is_empty) {
         return Err(
@@ -157,6 +170,17 @@ fn csv(text: &str, place: &str) -> Result<ParamFile> {
         }
     }
     Ok(ParamFile::Rows(map))
+}
+
+/// The line of a quote that is not closed: the reader takes all lines below for what is quoted.
+fn open_quote(text: &str, names: &[String], last: Option<&csv::StringRecord>) -> Option<u64> {
+    let odd = text.matches('"').count() % 2 == 1;
+    let lines = |value: &str| value.contains('\n');
+    match last {
+        None if odd && names.iter().any(|name| lines(name)) => Some(1),
+        Some(row) if odd && row.iter().any(lines) => Some(row.position().map_or(1, csv::Position::line)),
+        _ => None,
+    }
 }
 
 /// A number, a truth value or nothing where it is one; otherwise text.
@@ -250,6 +274,11 @@ mod tests {
             read("p.yaml", "a: [1, 2]\nb: x\n").unwrap(),
             ParamFile::Parameters(object(json!({"a": [1, 2], "b": "x"})))
         );
+        // As programs on Windows begin a file, and quotes over several lines.
+        assert_eq!(
+            read("p.csv", "\u{feff}a,b\n1,\"x\ny\"\n2,5\"\n").unwrap(),
+            ParamFile::Rows(object(json!({"a": [1, 2], "b": ["x\ny", "5\""]})))
+        );
     }
 
     #[test]
@@ -263,6 +292,12 @@ mod tests {
             ("p.json", "[{\"a\": 1}, {\"b\": 1}]", "row 2 has no `a`"),
             ("p.json", "[{\"a\": 1}, {\"a\": 1, \"b\": 1}]", "row 2 has `b`"),
             ("p.json", "[1]", "row 1 is no mapping"),
+            ("p.csv", "a,b\n1,\"x\n2,3\n", "p.csv:2: a quote is opened here, and not closed"),
+            ("p.csv", "a,\"b\n1,2\n", "p.csv:1: a quote is opened here"),
+            ("p.json", "{\"a\": [1], \"b\": []}", "`b` has no value to try"),
+            ("p.yaml", "lr: [1, {a: [.nan]}]\n", "NaN cannot be a parameter"),
+            ("p.yaml", "lr: -.inf\n", "-Infinity cannot be a parameter"),
+            ("p.txt", "a,b\n1,2\n", "it was read as YAML"),
             ("p.yaml", "", "holds nothing"),
             ("p.yaml", "- 1\n", "row 1 is no mapping"),
         ] {

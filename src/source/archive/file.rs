@@ -48,6 +48,11 @@ impl<'a> Unpacker<'a> {
         self.go_on()
     }
 
+    /// How many bytes the list of a zip file's entries may have: it is read into memory as a whole.
+    pub(super) fn longest_list(&self) -> u64 {
+        (1 << 20) + self.limits.entries.saturating_mul(256)
+    }
+
     /// Counts bytes that came out of it.
     pub(super) fn count(&mut self, bytes: u64) -> Result<()> {
         self.done.bytes = self.done.bytes.saturating_add(bytes);
@@ -59,7 +64,8 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    fn go_on(&self) -> Result<()> {
+    /// Fails when it is to stop.
+    pub(super) fn go_on(&self) -> Result<()> {
         if (self.stop)() {
             return Err(Error::new(runtime_core::ErrorKind::Aborted, "stopped while unpacking"));
         }
@@ -70,8 +76,30 @@ impl<'a> Unpacker<'a> {
     pub(super) fn folder(&mut self, path: &[u8]) -> Result<()> {
         let path = self.inside(path)?;
         self.no_link(&path)?;
+        self.parents(&path)?;
+        self.make(&path).map(drop)
+    }
+
+    /// Makes the folders above an entry. The archive need not name them, but they count.
+    fn parents(&mut self, path: &Path) -> Result<()> {
+        let Some(parent) = path.parent().filter(|parent| !self.root.join(parent).is_dir()) else {
+            return Ok(());
+        };
+        self.parents(parent)?;
+        if self.make(parent)? {
+            self.entry()?;
+        }
+        Ok(())
+    }
+
+    /// Makes a folder; whether it was not there.
+    fn make(&self, path: &Path) -> Result<bool> {
         let whole = self.root.join(path);
-        fs::create_dir_all(&whole).map_err(|error| self.cannot(&whole, error))
+        match fs::create_dir(&whole) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && whole.is_dir() => Ok(false),
+            Err(error) => Err(self.cannot(&whole, error)),
+        }
     }
 
     /// Writes a file of at most `size` bytes; the last one of a name counts, as with `tar -r`.
@@ -87,10 +115,8 @@ impl<'a> Unpacker<'a> {
             return Err(refused(self.name, "a file in it has no name".to_owned()));
         }
         self.no_link(&path)?;
+        self.parents(&path)?;
         let whole = self.root.join(path);
-        if let Some(parent) = whole.parent() {
-            fs::create_dir_all(parent).map_err(|error| self.cannot(parent, error))?;
-        }
         match fs::remove_file(&whole) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.cannot(&whole, error)),
             _ => {}
@@ -158,14 +184,12 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Makes the links.
-    pub(super) fn finish(self) -> Result<Unpacked> {
-        for path in self.links.keys() {
-            let whole = self.root.join(path);
-            if let Some(parent) = whole.parent() {
-                fs::create_dir_all(parent).map_err(|error| self.cannot(parent, error))?;
-            }
+    pub(super) fn finish(mut self) -> Result<Unpacked> {
+        let links = std::mem::take(&mut self.links);
+        for path in links.keys() {
+            self.parents(path)?;
         }
-        for (path, target) in &self.links {
+        for (path, target) in &links {
             let whole = self.root.join(path);
             symlink(target, &whole).map_err(|error| self.cannot(&whole, error))?;
         }

@@ -128,6 +128,7 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 /// The archive is not taken, and why.
 fn refused(name: &str, why: String) -> Error {
     Error::new(ErrorKind::Invalid, format!("the archive {name} is refused: {why}"))
+        .help("pack files, folders and links among them alone: tar -czf code.tar.gz -C FOLDER .")
 }
 
 /// The archive cannot be read to its end.

@@ -27,11 +27,16 @@ pub(super) fn unpack(reader: impl Read, to: &mut Unpacker<'_>) -> Result<()> {
     for entry in archive.entries().map_err(|error| broken(name, &error))?.raw(true) {
         let mut entry = entry.map_err(|error| broken(name, &error))?;
         to.entry()?;
-        match entry.header().entry_type() {
+        let kind = entry.header().entry_type();
+        // What is no file may claim a content of any length, which would have to be passed over.
+        if !matches!(kind, EntryType::Regular | EntryType::Continuous) {
+            to.count(entry.size())?;
+        }
+        match kind {
             EntryType::GNULongName => before.path = Some(long(&mut entry, name)?),
             EntryType::GNULongLink => before.link = Some(long(&mut entry, name)?),
             EntryType::XHeader => extensions(&mut entry, name, &mut before)?,
-            EntryType::XGlobalHeader => to.count(entry.size())?,
+            EntryType::XGlobalHeader => {}
             _ => write(&mut entry, std::mem::take(&mut before), to)?,
         }
     }
@@ -42,6 +47,7 @@ pub(super) fn unpack(reader: impl Read, to: &mut Unpacker<'_>) -> Result<()> {
             0 => return Ok(()),
             read => to.count(read as u64)?,
         }
+        to.go_on()?;
     }
 }
 
@@ -57,7 +63,10 @@ fn write(entry: &mut Entry<'_, impl Read>, before: Before, to: &mut Unpacker<'_>
     }
     match entry.header().entry_type() {
         // A folder of the first tar files is a file whose name ends in `/`.
-        EntryType::Regular if path.ends_with(b"/") => to.folder(&path),
+        EntryType::Regular if path.ends_with(b"/") => {
+            to.count(size)?;
+            to.folder(&path)
+        }
         EntryType::Regular | EntryType::Continuous => {
             let executable = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
             to.file(&path, Some(size), executable, entry)

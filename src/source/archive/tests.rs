@@ -188,6 +188,28 @@ fn bombs_are_refused() {
         let error = scene.unpack_within(&bytes, "bomb", limits).unwrap_err();
         assert!(error.to_string().contains(why), "{why}: {error}");
     }
+    // Folders that are not named count, too: here 12 of them, in one entry.
+    let deep = "d/".repeat(12) + "f";
+    for bytes in [
+        tar(&[(FILE, &deep, "", b"")]),
+        zip(&[(&deep, b"")]),
+        tar(&[(EntryType::Symlink, &deep, "x", b"")]),
+        tar(&[(EntryType::Directory, &deep, "", b"")]),
+    ] {
+        let error = scene.unpack_within(&bytes, "deep", limits).unwrap_err();
+        assert!(error.to_string().contains("more than 10 entries"), "{error}");
+    }
+    // What is no file has no content that would be read and thrown away.
+    for kind in [EntryType::Directory, EntryType::Symlink, EntryType::XGlobalHeader, EntryType::GNULongName] {
+        let error = scene.unpack_within(&tar(&[(kind, "a", "b", &zeros)]), "long", limits).unwrap_err();
+        assert!(error.to_string().contains("more than 1000 bytes"), "{kind:?}: {error}");
+    }
+    assert!(scene.unpack_within(&tar(&[(FILE, "a/", "", &zeros)]), "long", limits).is_err());
+    // The list of a zip file's entries is read as a whole: 30,000 of them for a limit of 10.
+    let names: Vec<_> = (0..30_000).map(|n| n.to_string()).collect();
+    let many = zip(&names.iter().map(|name| (name.as_str(), &b""[..])).collect::<Vec<_>>());
+    let error = scene.unpack_within(&many, "many.zip", Limits { archive: 1 << 30, ..limits }).unwrap_err();
+    assert!(error.to_string().contains("the list of its entries is too long"), "{error}");
     // A name that never ends is not read into memory.
     let long = tar(&[(EntryType::GNULongName, "././@LongLink", "", &vec![b'a'; 2 << 20])]);
     assert!(scene.unpack(&long, "long.tar").unwrap_err().to_string().contains("one of its names"));

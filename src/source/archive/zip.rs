@@ -1,6 +1,9 @@
 //! Zip files.
 
-use std::io::{Read, Seek};
+use std::{
+    cell::Cell,
+    io::{self, Read, Seek, SeekFrom},
+};
 
 use runtime_core::Result;
 use zip::ZipArchive;
@@ -19,7 +22,12 @@ const FOLDER: u32 = 0o040_000;
 /// Unpacks all entries; each one's checksum is checked as it is read.
 pub(super) fn unpack(reader: impl Read + Seek, to: &mut Unpacker<'_>) -> Result<()> {
     let name = to.name;
-    let mut archive = ZipArchive::new(reader).map_err(|error| broken(name, &error))?;
+    let left = Cell::new(Some(to.longest_list()));
+    let mut archive = ZipArchive::new(Metered { reader, left: &left }).map_err(|error| match left.get() {
+        Some(0) => refused(name, "the list of its entries is too long".to_owned()),
+        _ => broken(name, &error),
+    })?;
+    left.set(None);
     for index in 0..archive.len() {
         to.entry()?;
         let mut entry = archive.by_index(index).map_err(|error| broken(name, &error))?;
@@ -51,4 +59,29 @@ pub(super) fn unpack(reader: impl Read + Seek, to: &mut Unpacker<'_>) -> Result<
         }
     }
     Ok(())
+}
+
+/// Reads no more than is `left`, as long as that is limited.
+struct Metered<'a, R> {
+    reader: R,
+    left: &'a Cell<Option<u64>>,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(left) = self.left.get() else { return self.reader.read(buffer) };
+        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if most == 0 && !buffer.is_empty() {
+            return Err(io::Error::other("more than is taken"));
+        }
+        let read = self.reader.read(&mut buffer[..most])?;
+        self.left.set(Some(left - read as u64));
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Metered<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.reader.seek(to)
+    }
 }

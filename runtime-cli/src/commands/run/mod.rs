@@ -33,6 +33,9 @@ Examples:
 Exit code: that of the program; 0 completed, 1 failed, 2 not started (bad input), 130 stopped
 with Ctrl-C, 143 stopped otherwise.";
 
+/// The heading of what is said of the command itself.
+const HOW: &str = "The command";
+
 /// Run a function on this machine
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -60,19 +63,19 @@ pub(crate) struct Args {
     schedule: watch::ScheduleArgs,
 
     /// Start it and return; it goes on by itself
-    #[arg(long, conflicts_with_all = ["watch", "count"])]
+    #[arg(long, help_heading = HOW, conflicts_with_all = ["watch", "count"])]
     detach: bool,
     /// Show its log until it ends (this is what `run` does unless it is told otherwise)
-    #[arg(long)]
+    #[arg(long, help_heading = HOW)]
     watch: bool,
     /// Run it so many times, and show a summary
-    #[arg(long, value_name = "N", conflicts_with = "hyper_params",
+    #[arg(long, help_heading = HOW, value_name = "N", conflicts_with = "hyper_params",
           value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
     /// So many at a time: runs with --count, or iterations [1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, help_heading = HOW, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     parallel: Option<u32>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = HOW)]
     pub(crate) output: OutputArgs,
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn execute(
         _ => Vec::new(),
     };
     show(&run, &iterations, format, terminal)?;
-    leave(&orchestrator, home, !run.spec.notifications.is_empty()).await;
+    leave(&orchestrator, home, &run).await;
     orchestrator.close().await?;
     match failure {
         Some(error) => Err(error),
@@ -149,11 +149,21 @@ fn show(run: &Run, iterations: &[RunRecord], format: Format, terminal: &Terminal
 
 /// Runs that lost their process are found at every command, so also after this one; so is what is still to be told of
 /// this run.
-async fn leave(orchestrator: &Orchestrator, home: &Home, tells: bool) {
+async fn leave(orchestrator: &Orchestrator, home: &Home, run: &Run) {
     let mut left = orchestrator.orphans().await.is_ok_and(|orphans| !orphans.is_empty());
-    if tells {
+    if !run.spec.notifications.is_empty() {
         orchestrator.flush(PATIENCE).await;
-        left |= orchestrator.next_delivery().await.is_ok_and(|due| due.is_some());
+        let record = orchestrator.find(&run.metadata.uid).await;
+        for (name, status) in record.into_iter().flat_map(|record| record.run.status.notifications) {
+            let (again, reason) = (status.status == "pending", status.reason.unwrap_or_default());
+            left |= again;
+            if status.status != "sent" {
+                let what = if again { "; it is tried again" } else { "" };
+                stdio::stderr(
+                    format!("warning: the notification {name} was not sent: {reason}{what}\n").as_bytes(),
+                );
+            }
+        }
     }
     if left {
         home.take_over().await;

@@ -169,6 +169,7 @@ fn a_wrong_condition_says_where() {
         ("", "empty"),
         ("accuracy >", "column 11: a result, a number or a text is missing"),
         ("accuracy = 1", "column 10"),
+        ("accuracy ≥ 1", "write `>=`"),
         ("a > 1 && b > 2", "write `and`"),
         ("a > 1 b", "column 7: the name `b` is not expected"),
         ("(a > 1", "the bracket of column 1 is not closed"),

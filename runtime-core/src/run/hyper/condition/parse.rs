@@ -129,6 +129,9 @@ fn sign(chars: &[char], at: usize) -> Result<(usize, Token)> {
     Err(match chars[at] {
         '=' => error.help("write `==` to compare"),
         '!' => error.help("write `not`"),
+        '≥' => error.help("write `>=`"),
+        '≤' => error.help("write `<=`"),
+        '≠' => error.help("write `!=`"),
         '[' | ']' | ',' | '{' | '}' => error.help(
             "results, numbers, texts, comparisons, `and`, `or`, `not`, `+ - * /` and (brackets) are known",
         ),

@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../../tests/fuzz/mod.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| checks::param_file::check(input));
