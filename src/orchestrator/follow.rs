@@ -15,7 +15,7 @@ use runtime_core::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Inner, log::LogWriter, reduce, retry};
+use super::{Inner, log::LogWriter, reduce, retry, worktree};
 use crate::data::documents;
 
 /// How long an event may wait for the next one.
@@ -160,7 +160,7 @@ impl Follow {
         if self.record.run.state().is_terminal() || self.record.run.state() == RunState::PendingRetry {
             return Ok(());
         }
-        self.end(lost()).await
+        self.end(reduce::lost()).await
     }
 
     /// Takes a batch of events: all lines are kept, the last observation counts.
@@ -232,11 +232,7 @@ impl Follow {
         let uncommitted = self.inner.work_trees.found(&self.record.run.key(), ends).await;
         let recorded = self
             .change(|run, now| {
-                let mut changed = false;
-                if !uncommitted.is_empty() && run.status.provenance.uncommitted != uncommitted {
-                    run.status.provenance.uncommitted.clone_from(&uncommitted);
-                    changed = true;
-                }
+                let mut changed = worktree::record(run, &uncommitted);
                 for note in &notes {
                     changed |= reduce::add_note(run, note);
                 }
@@ -394,11 +390,6 @@ pub(super) fn grace(job: &Job) -> Duration {
         runtime_core::Plan::Host(plan) => plan.grace,
         _ => Duration::from_secs(30),
     }
-}
-
-fn lost() -> Verdict {
-    let cause = Cause::new(Reason::Lost, "the target stopped reporting");
-    Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() }
 }
 
 pub(super) fn not_started(error: &Error) -> Verdict {

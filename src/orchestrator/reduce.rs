@@ -6,6 +6,12 @@ use runtime_core::{
     run::{Cause, Reason, Report, Verdict},
 };
 
+/// What is true where a target says nothing more.
+pub(super) fn lost() -> Verdict {
+    let cause = Cause::new(Reason::Lost, "the target stopped reporting");
+    Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() }
+}
+
 /// Brings a run up to what is true now. Returns whether anything changed. A verdict that comes late, twice or out of
 /// order changes nothing that it should not: no run goes back, and none leaves its end.
 pub(super) fn reduce(run: &mut Run, verdict: &Verdict, started: Timestamp, now: Timestamp) -> bool {

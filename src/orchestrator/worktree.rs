@@ -89,6 +89,16 @@ impl WorkTrees {
     }
 }
 
+/// Notes on a run what was found; says whether that is new.
+pub(super) fn record(run: &mut Run, found: &BTreeMap<String, Uncommitted>) -> bool {
+    let known = &mut run.status.provenance.uncommitted;
+    let is_new = !found.is_empty() && known != found;
+    if is_new {
+        known.clone_from(found);
+    }
+    is_new
+}
+
 fn ask(root: &str, home: &Path) -> watch::Receiver<Answer> {
     let (sender, receiver) = watch::channel(None);
     let (root, home) = (PathBuf::from(root), home.to_owned());
