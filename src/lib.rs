@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 pub mod data;
+#[cfg(any(feature = "data", feature = "source"))]
+mod durable;
 #[cfg(feature = "hub")]
 pub mod hub;
+mod notify;
 mod orchestrator;
+pub mod schedule;
 #[cfg(feature = "source")]
 pub mod source;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -11,7 +15,9 @@ pub mod store;
 #[cfg(all(feature = "http", feature = "source"))]
 mod web;
 
-pub use orchestrator::{Builder, Handle, Orchestrator, ParamFile, Reproduction, Request, Update};
+pub use orchestrator::{
+    Builder, DeletedVersion, Handle, Orchestrator, ParamFile, Reproduction, Request, Served, Update,
+};
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};
 #[cfg(any(feature = "handler", feature = "local"))]

@@ -82,6 +82,11 @@ impl Web {
         }
     }
 
+    /// Removes what was not used for this long; how many files, and bytes.
+    pub(crate) fn prune(&self, older_than: Duration) -> Result<(usize, u64)> {
+        self.shelf.prune(older_than, &|_| false)
+    }
+
     /// What was fetched last, if it is still here.
     fn seen(&self, url: &Url) -> Option<Seen> {
         self.shelf.noted::<Seen>(&key(url.as_str())).filter(|seen| self.kept(seen).is_some())
@@ -89,7 +94,10 @@ impl Web {
 
     fn kept(&self, seen: &Seen) -> Option<Fetched> {
         let path = self.shelf.path(&seen.key).join(BODY);
-        path.is_file().then_some(Fetched { path, note: None })
+        path.is_file().then(|| {
+            self.shelf.touch(&seen.key);
+            Fetched { path, note: None }
+        })
     }
 
     async fn ask(

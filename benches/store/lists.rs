@@ -3,7 +3,11 @@
 use std::{hint::black_box, path::Path, sync::Arc};
 
 use criterion::Criterion;
-use runtime_core::{RunState, Store, jiff::Timestamp, store::RunFilter};
+use runtime_core::{
+    RunState, Store,
+    jiff::Timestamp,
+    store::{RunFilter, RunRecord},
+};
 use runtimes::store::SqliteStore;
 use tokio::{runtime::Runtime, task::JoinSet};
 
@@ -16,7 +20,7 @@ pub(crate) async fn fill(store: &Arc<dyn Store>) {
         let store = Arc::clone(store);
         tasks.spawn(async move {
             for n in (task..LISTED).step_by(TASKS as usize) {
-                let mut record = record(n);
+                let mut record = listed(n);
                 // Most have ended; few have failed, and fewer are active.
                 let state = match n {
                     n if n % 1000 == 0 => RunState::Running,
@@ -36,6 +40,13 @@ pub(crate) async fn fill(store: &Arc<dyn Store>) {
     }
 }
 
+/// Most are iterations of a few runs.
+fn listed(n: u32) -> RunRecord {
+    let mut record = record(n);
+    record.run.metadata.iteration = n % 1000;
+    record
+}
+
 pub(crate) fn reads(criterion: &mut Criterion, runtime: &Runtime, folder: &Path) {
     let store: Arc<dyn Store> =
         Arc::new(runtime.block_on(SqliteStore::open(folder.join("large.db"))).unwrap());
@@ -48,7 +59,7 @@ pub(crate) fn reads(criterion: &mut Criterion, runtime: &Runtime, folder: &Path)
         });
     }
     group.finish();
-    let key = record(4711).run.key();
+    let key = listed(4711).run.key();
     criterion.bench_function("get 1 of 100,000", |bencher| {
         bencher.to_async(runtime).iter(async || black_box(store.get_run(&key).await.unwrap()));
     });
@@ -67,6 +78,15 @@ pub(crate) fn cases(middle: Option<Timestamp>) -> Vec<(&'static str, RunFilter)>
     vec![
         ("newest", base.clone()),
         ("project", RunFilter { project: text("project-3"), ..base.clone() }),
+        ("without iterations", RunFilter { iteration: Some(0), ..base.clone() }),
+        (
+            "project, without iterations",
+            RunFilter { project: text("project-0"), iteration: Some(0), ..base.clone() },
+        ),
+        (
+            "name, without iterations",
+            RunFilter { name: text("train-fit"), iteration: Some(0), ..base.clone() },
+        ),
         ("state error", RunFilter { states: vec![RunState::Error], ..base.clone() }),
         ("active", RunFilter { limit: 50, ..RunFilter::active() }),
         ("project, active", RunFilter { project: text("project-0"), limit: 50, ..RunFilter::active() }),

@@ -7,6 +7,7 @@ use std::{
 
 use runtime_core::Store;
 use runtimes::store::PostgresStore;
+use sqlx::{ConnectOptions, Executor, postgres::PgConnectOptions};
 
 use super::{RUNS_A_ROUND, WRITERS, concurrent, lists, median, record, seconds, server::Server};
 
@@ -34,7 +35,9 @@ pub(crate) async fn ratios() {
     let store: Arc<dyn Store> = Arc::new(PostgresStore::connect(&url).await.unwrap());
     lists::fill(&store).await;
     // The server does that by itself, a minute later.
-    server.sql(&url, "ANALYZE");
+    let options: PgConnectOptions =
+        url.split_once("&schema=").map_or(url.as_str(), |(url, _)| url).parse().unwrap();
+    options.connect().await.unwrap().execute("ANALYZE").await.unwrap();
     for (name, filter) in lists::cases(lists::middle(&*store).await) {
         let mut times = Vec::new();
         for _ in 0..20 {

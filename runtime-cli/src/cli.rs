@@ -7,7 +7,8 @@ use runtimes::Result;
 
 use crate::{
     commands::{
-        abort, artifacts, completions, delete, env, follow, function, get, hub, kinds, logs, rerun, run, runs,
+        abort, artifacts, completions, daemon, delete, env, follow, function, get, hub, kinds, logs, rerun,
+        run, runs, schedule, secret,
     },
     home::Home,
     output::{Format, Terminal},
@@ -53,6 +54,9 @@ pub(crate) enum Command {
     Function(function::Args),
     Functions(function::ListArgs),
     Hub(hub::Args),
+    Secret(secret::Args),
+    Schedule(schedule::Args),
+    Daemon(daemon::Args),
     Kinds(kinds::Args),
     Env(env::Args),
     Completions(completions::Args),
@@ -75,6 +79,9 @@ impl Command {
             Self::Function(args) => function::execute(args, home, terminal).await,
             Self::Functions(args) => function::list(args, home, terminal).await,
             Self::Hub(args) => hub::execute(args, home, terminal).await,
+            Self::Secret(args) => secret::execute(args, home),
+            Self::Schedule(args) => schedule::execute(args, home, terminal).await,
+            Self::Daemon(args) => daemon::execute(args, home).await,
             Self::Kinds(args) => kinds::execute(args, terminal),
             Self::Env(args) => env::execute(args, home, terminal),
             Self::Completions(args) => completions::execute(args),
@@ -95,6 +102,8 @@ impl Command {
             Self::Hub(args) => args.format(),
             Self::Kinds(args) => args.output.output,
             Self::Env(args) => args.format(),
+            Self::Secret(args) => args.format(),
+            Self::Schedule(args) => args.format(),
             _ => Format::Table,
         }
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use runtimes::{Error, ErrorKind, Orchestrator, Result};
+use runtimes::{Error, ErrorKind, Orchestrator, Result, core::jiff::Timestamp};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::output::stdio;
@@ -71,7 +71,9 @@ impl Home {
                 .help("start something with `runtimes run FILE`, or name another folder with --home"));
         }
         let orchestrator = self.open().await?;
-        if !orchestrator.orphans().await?.is_empty() {
+        let late = |due: Timestamp| due <= Timestamp::now();
+        if !orchestrator.orphans().await?.is_empty() || orchestrator.next_delivery().await?.is_some_and(late)
+        {
             self.take_over().await;
         }
         Ok(orchestrator)

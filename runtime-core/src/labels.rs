@@ -15,6 +15,9 @@ pub const UID: &str = "mlrun/uid";
 /// Who started the run.
 pub const OWNER: &str = "mlrun/owner";
 
+/// The schedule that started the run.
+pub const SCHEDULE: &str = "mlrun/schedule-name";
+
 /// Annotation on a run: the folder against which the function's relative paths are read.
 pub const BASE_DIR: &str = "runtimes/base-dir";
 /// Annotation on a run: what its source is, exactly: `URL#COMMIT`, or an archive with its digest.

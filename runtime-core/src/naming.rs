@@ -19,6 +19,17 @@ pub fn normalize(text: &str) -> String {
     name.trim_end_matches('-').to_owned()
 }
 
+/// Checks a uid: 32 hexadecimal digits, in lower case.
+///
+/// # Errors
+/// `Invalid`.
+pub fn check_uid(uid: &str) -> Result<&str> {
+    if uid.len() == 32 && uid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(uid);
+    }
+    Err(Error::invalid("uid", format!("{uid:?} is no uid")).help("32 digits of 0-9 and a-f"))
+}
+
 /// Checks a DNS label (RFC 1123): lower-case letters, digits and `-`, at most 63, not at the ends.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::{Function, Result, Run, RunState, run::RunKey};
 
 pub use document::{Document, DocumentFilter};
 pub use memory::MemoryStore;
-pub use uri::function_of;
+pub use uri::{function_of, is_version};
 
 /// A run as it is kept: the run, and who follows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +145,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     async fn delete_function(&self, project: &str, name: &str) -> Result<usize>;
+
+    /// Forgets one version of a function, named by its whole hash, with the tags that point at it; or one tag alone.
+    /// Where `latest` went with it, it points at that of the other versions that was stored last. Returns whether
+    /// there was such a version or tag.
+    ///
+    /// # Errors
+    /// `Conflict` where a run that has not ended needs this version; when it cannot be written.
+    async fn delete_version(&self, project: &str, name: &str, version: &Version) -> Result<bool>;
 
     /// Writes a new run, durably. Its revision becomes 1.
     ///

@@ -10,6 +10,7 @@ use crate::{
     logs::{LogLine, LogPosition},
     plan::Role,
     run::{Packages, Report, RunKey},
+    secret::RunSecrets,
 };
 
 /// One run that a target is asked to make real.
@@ -29,6 +30,8 @@ pub struct Job {
     pub work_dir: PathBuf,
     /// Where artifacts go: a folder of this machine, also where they are moved elsewhere afterwards.
     pub artifact_path: String,
+    /// What its code may read by name.
+    pub secrets: Arc<RunSecrets>,
     /// Inputs that were fetched from elsewhere: their names, and where they are now. The others are where the run says.
     pub inputs: BTreeMap<String, PathBuf>,
     /// How far the log is stored already: nothing before is sent again.

@@ -146,6 +146,7 @@ fn captured_runs() {
                         Value::String(text) => !text.is_empty(),
                         _ => true,
                     };
+                    let value = if field == "secret_sources" { &without_values(value) } else { value };
                     assert!(!is_set || written[part][field] == *value, "{name}: {part}.{field}: {written}");
                 }
             }
@@ -153,6 +154,15 @@ fn captured_runs() {
         }
     }
     assert!(count > 100, "{count}");
+}
+
+/// Sources of secrets as they are written: values that stand in the spec itself are not.
+fn without_values(sources: &Value) -> Value {
+    let mut sources = sources.clone();
+    for source in sources.as_array_mut().unwrap().iter_mut().filter(|source| source["kind"] == "inline") {
+        source["source"].as_object_mut().unwrap().values_mut().for_each(|value| *value = Value::Null);
+    }
+    sources
 }
 
 #[test]

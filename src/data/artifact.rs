@@ -61,6 +61,7 @@ fn document(run: &Run, artifact: &Artifact) -> Document {
     let name = ArtifactUri { project: String::new(), ..record.uri() }.to_string();
     let body = serde_json::to_value(&record.artifact).unwrap_or_default();
     let mut document = Document::new(ARTIFACT, record.project, name, body);
+    document.topic = Some(record.artifact.metadata.key);
     document.parent = Some(record.run);
     document
 }

@@ -78,6 +78,12 @@ impl Storage {
         stream::iter(entries.iter().map(Ok))
             .try_for_each_concurrent(AT_ONCE, |entry| opened.fetch_entry(place, entry, &part, meter))
             .await?;
+        // The files are on the disk; their names before the folder is shown.
+        let folder = part.clone();
+        let written = tokio::task::spawn_blocking(move || crate::durable::folders(&folder)).await;
+        written
+            .map_err(|error| Error::internal("a task on files has ended").source(error))?
+            .map_err(|error| Error::io("write", &part, error))?;
         rename(&part, to).await
     }
 

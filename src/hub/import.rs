@@ -244,6 +244,7 @@ impl Hub {
         // `function.yaml` first, as they were fetched.
         files.sort_by_key(|(name, _)| (name != "function.yaml", name.clone()));
         let right = digest(&files) == pin.digest;
+        self.pulled.touch(&key(&pin.digest));
         Ok(right.then(|| Fetched { files, base_dir: None, pin: pin.clone(), notes: Vec::new() }))
     }
 

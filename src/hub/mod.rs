@@ -22,11 +22,14 @@ mod open;
 mod push;
 mod reference;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use runtime_core::{Error, ErrorKind, Result};
 
-use crate::source::{Progress, Shelf, Sources};
+use crate::source::{Progress, Shelf, Sources, key};
 use config::Config;
 use lock::Lockfile;
 use open::Opened;
@@ -97,6 +100,16 @@ impl Hub {
     /// The hubs, in the order in which they are asked.
     pub fn sources(&self) -> &[HubSource] {
         &self.config.sources
+    }
+
+    /// Removes what was pulled and not used for this long, but for what `runtimes.lock` pins; how many functions, and
+    /// bytes.
+    ///
+    /// # Errors
+    /// When `runtimes.lock` cannot be read, or something cannot be removed; the rest is.
+    pub fn prune(&self, older_than: Duration) -> Result<(usize, u64)> {
+        let pinned: Vec<String> = self.pins()?.iter().map(|pin| key(&pin.digest)).collect();
+        self.pulled.prune(older_than, &|name| pinned.iter().any(|pinned| pinned == name))
     }
 
     /// Adds a hub, as the first or the last to be asked. It must be there, unless it is not reached now.

@@ -95,13 +95,17 @@ impl Inner {
             parent: filter.run.clone(),
             ..DocumentFilter::of(ARTIFACT)
         };
+        let found = match &filter.key {
+            Some(key) if filter.run.is_none() => {
+                self.of_key(key, &wanted, false, |one| filter.lets_through(one)).await?
+            }
+            _ => self.artifacts_of(&wanted, |one| filter.lets_through(one)).await?,
+        };
         let mut seen = std::collections::HashSet::new();
         let mut records = Vec::new();
-        for document in self.store.list_documents(&wanted).await? {
-            let record = ArtifactRecord::of(document)?;
-            let passes = filter.lets_through(&record);
+        for record in found {
             let latest = || filter.tag.as_deref() != Some("latest");
-            if passes && (latest() || seen.insert((record.project.clone(), record.key().to_owned()))) {
+            if latest() || seen.insert((record.project.clone(), record.key().to_owned())) {
                 records.push(record);
                 if records.len() == filter.limit {
                     break;
@@ -121,14 +125,54 @@ impl Inner {
             }
         }
         let wanted = DocumentFilter { project: Some(uri.project.clone()), ..DocumentFilter::of(ARTIFACT) };
-        for document in self.store.list_documents(&wanted).await? {
-            let record = ArtifactRecord::of(document)?;
-            if record.is(uri) {
-                return Ok(record);
-            }
+        let found = self.of_key(&uri.key, &wanted, true, |record| record.is(uri)).await?;
+        if let Some(newest) = found.into_iter().next() {
+            return Ok(newest);
         }
         Err(Error::not_found(format!("there is no artifact {uri}"))
             .help("`runtimes artifacts list` shows those that are known"))
+    }
+
+    /// Those of a key, by the index of keys, the newest first; or the newest alone.
+    ///
+    /// A name that is not the key itself is the one under which MLRun's database knows it: what ran, then `_` and the
+    /// key, unless the code gave it another one. Then all are looked at.
+    async fn of_key(
+        &self,
+        name: &str,
+        wanted: &DocumentFilter,
+        newest: bool,
+        passes: impl Fn(&ArtifactRecord) -> bool,
+    ) -> Result<Vec<ArtifactRecord>> {
+        let mut found = Vec::new();
+        let ends = name.match_indices('_').filter_map(|(at, _)| name.get(at + 1..));
+        for key in [name].into_iter().chain(ends).filter(|key| !key.is_empty()) {
+            let of_key = DocumentFilter { topic: Some(key.to_owned()), ..wanted.clone() };
+            // Mostly it is among the first ones.
+            for limit in if newest { &[1, 64, 0][..] } else { &[0] } {
+                let known =
+                    self.artifacts_of(&DocumentFilter { limit: *limit, ..of_key.clone() }, &passes).await?;
+                if !known.is_empty() {
+                    found.extend(known);
+                    break;
+                }
+            }
+        }
+        if found.is_empty() {
+            return self.artifacts_of(wanted, passes).await;
+        }
+        found.sort_by_key(|record| std::cmp::Reverse(record.updated));
+        Ok(found)
+    }
+
+    async fn artifacts_of(
+        &self,
+        wanted: &DocumentFilter,
+        passes: impl Fn(&ArtifactRecord) -> bool,
+    ) -> Result<Vec<ArtifactRecord>> {
+        let documents = self.store.list_documents(wanted).await?;
+        let records = documents.into_iter().map(ArtifactRecord::of);
+        records.filter(|record| record.as_ref().map_or(true, &passes)).collect()
     }
 
     /// Removes what a run wrote to storages, but for what another run has written there since.
@@ -142,14 +186,20 @@ impl Inner {
         }
         let own =
             self.artifacts(&ArtifactFilter { run: Some(key.clone()), ..ArtifactFilter::default() }).await?;
-        let Some(first) = own.first() else { return Ok(()) };
-        let project = Some(first.project.clone());
-        let all = self.artifacts(&ArtifactFilter { project, ..ArtifactFilter::default() }).await?;
+        let mut elsewhere = Vec::new();
         for record in &own {
             let place = record.place()?;
+            if place.scheme() != Scheme::File && place.scheme().is_writable() {
+                elsewhere.push((record, place));
+            }
+        }
+        let Some((first, _)) = elsewhere.first() else { return Ok(()) };
+        let project = Some(first.project.clone());
+        let all = self.artifacts(&ArtifactFilter { project, ..ArtifactFilter::default() }).await?;
+        for (record, place) in elsewhere {
             let path = record.artifact.target_path();
             let is_shared = all.iter().any(|other| other.run != *key && other.artifact.target_path() == path);
-            if place.scheme() != Scheme::File && place.scheme().is_writable() && !is_shared {
+            if !is_shared {
                 self.storage.remove(&place, &record.project).await?;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
@@ -19,6 +19,7 @@ use super::{
     place,
     reserve::Reserve,
     stage::Fetching,
+    worktree::WorkTrees,
 };
 use crate::data::Storage;
 
@@ -105,16 +106,16 @@ impl Builder {
             (None, Some(url)) => place::open(&url).await?,
             (None, None) => place::default(&home).await?,
         };
+        let secrets = self.secrets.or_else(|| default_secrets(&home));
         #[allow(unused_mut, reason = "without kinds of this machine there is no target to add")]
         let mut targets: BTreeMap<&'static str, Arc<dyn Target>> = BTreeMap::new();
         #[cfg(any(feature = "handler", feature = "local"))]
-        targets.insert("host", Arc::new(runtime_local::HostTarget::new(&home)));
+        targets.insert("host", Arc::new(host(&home, secrets.as_ref())));
         targets.extend(self.targets.into_iter().map(|target| (target.name(), target)));
         let registry = match self.registry {
             Some(registry) => registry,
             None => linked()?,
         };
-        let secrets = default_secrets(&home);
         let place = Place::of(&home)?;
         let owner = Owner::register(&home, &place, leased)?;
         let lease = leased.then(|| Lease::new(Arc::clone(&store), owner.id(), place.clone(), self.lease));
@@ -135,8 +136,11 @@ impl Builder {
             versions: Mutex::default(),
             looking: AtomicBool::new(false),
             checked: Known::default(),
-            storage: Storage::new(self.secrets.or(secrets)),
+            storage: Storage::new(secrets.clone()),
             fetching: Fetching::default(),
+            work_trees: WorkTrees::default(),
+            secrets,
+            outbox: Arc::default(),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };
         if self.recover {
@@ -149,14 +153,23 @@ impl Builder {
     }
 }
 
+/// This machine, with the secrets of this orchestrator.
+#[cfg(any(feature = "handler", feature = "local"))]
+fn host(home: &Path, secrets: Option<&Arc<dyn SecretSource>>) -> runtime_local::HostTarget {
+    match secrets {
+        Some(secrets) => runtime_local::HostTarget::with_secrets(home, Arc::clone(secrets)),
+        None => runtime_local::HostTarget::new(home),
+    }
+}
+
 /// The secrets of the target "this machine", where this build has it.
 #[cfg(any(feature = "handler", feature = "local"))]
-fn default_secrets(home: &std::path::Path) -> Option<Arc<dyn SecretSource>> {
+fn default_secrets(home: &Path) -> Option<Arc<dyn SecretSource>> {
     Some(Arc::new(runtime_local::host::SecretFolder::new(home.join("secrets"))))
 }
 
 #[cfg(not(any(feature = "handler", feature = "local")))]
-fn default_secrets(_: &std::path::Path) -> Option<Arc<dyn SecretSource>> {
+fn default_secrets(_: &Path) -> Option<Arc<dyn SecretSource>> {
     None
 }
 

@@ -228,9 +228,15 @@ impl Follow {
         let (started, log_end) = (self.started, self.log.length);
         let notes = std::mem::take(&mut self.notes);
         let packages = self.packages.take();
+        let ends = verdict.is_some_and(|verdict| verdict.state.is_terminal());
+        let uncommitted = self.inner.work_trees.found(&self.record.run.key(), ends).await;
         let recorded = self
             .change(|run, now| {
                 let mut changed = false;
+                if !uncommitted.is_empty() && run.status.provenance.uncommitted != uncommitted {
+                    run.status.provenance.uncommitted.clone_from(&uncommitted);
+                    changed = true;
+                }
                 for note in &notes {
                     changed |= reduce::add_note(run, note);
                 }
@@ -300,11 +306,8 @@ impl Follow {
             } else {
                 next.attempt = u32::try_from(next.run.status.attempts.len()).unwrap_or(u32::MAX);
             }
-            let written = match ends && !next.run.status.artifacts.is_empty() {
-                true => self.inner.store.update_run_with(&next, &documents(&next.run)).await,
-                false => self.inner.store.update_run(&next).await,
-            };
-            match written {
+            let artifacts = if ends { documents(&next.run) } else { Vec::new() };
+            match self.inner.update_telling(&next, self.record.run.state(), artifacts).await {
                 Ok(revision) => {
                     next.revision = revision;
                     self.record = next;

@@ -4,10 +4,23 @@ use runtime_core::{
     Error, Result,
     error::did_you_mean,
     function::{Reference, check_tag},
-    store::{FunctionRecord, Version},
+    store::{FunctionRecord, RunFilter, Version, is_version},
 };
 
 use super::{Orchestrator, Request, submit::DEFAULT_PROJECT};
+
+/// What was deleted of a function, and what is left.
+#[derive(Clone, Debug)]
+pub struct DeletedVersion {
+    /// The version, and its tags, as they were.
+    pub record: FunctionRecord,
+    /// The tag, where only that was deleted.
+    pub tag: Option<String>,
+    /// Where `latest` points now; nowhere if no version is left.
+    pub latest: Option<FunctionRecord>,
+    /// How many runs that are remembered ran it, and cannot be run again.
+    pub runs: usize,
+}
 
 impl Orchestrator {
     /// The functions of a project, or of all; the tagged versions, or all.
@@ -75,6 +88,50 @@ impl Orchestrator {
     pub async fn delete_function(&self, project: &str, name: &str) -> Result<usize> {
         self.inner.versions().remove(&(project.to_owned(), name.to_owned()));
         self.inner.store.delete_function(project, name).await
+    }
+
+    /// Forgets one version of a function: `[PROJECT/]NAME@HASH`, with its tags; or one tag: `[PROJECT/]NAME:TAG`, and
+    /// the version stays. Where `latest` pointed at the version that is deleted, it points at the one of the others
+    /// that was stored last.
+    ///
+    /// # Errors
+    /// As [`Self::function`]; `Invalid` for `latest`, which is always somewhere; `Conflict` where a run that has not
+    /// ended needs the version.
+    pub async fn delete_version(&self, reference: &str) -> Result<DeletedVersion> {
+        let wanted: Reference = reference.parse()?;
+        let tag = match &wanted.version {
+            Version::Tag(tag) if tag == "latest" => {
+                return Err(Error::invalid(
+                    reference,
+                    "`latest` cannot be deleted: it is where the newest version is",
+                )
+                .help(
+                    "name the version by its hash, NAME@HASH, or leave `:latest` out to delete all of them",
+                ));
+            }
+            Version::Tag(tag) => Some(tag.clone()),
+            Version::Hash(_) => None,
+        };
+        let record = self.function(reference).await?;
+        let metadata = &record.function.metadata;
+        let (project, name, hash) = (&metadata.project, &metadata.name, &metadata.hash);
+        let version = tag.clone().map_or_else(|| Version::Hash(hash.clone()), Version::Tag);
+        self.inner.versions().remove(&(project.clone(), name.clone()));
+        if !self.inner.store.delete_version(project, name, &version).await? {
+            return Err(Error::not_found(format!("{reference} was deleted meanwhile")));
+        }
+        let of_it = RunFilter {
+            project: Some(project.clone()),
+            function: Some(name.clone()),
+            ..RunFilter::default()
+        };
+        let mut runs = 0;
+        if tag.is_none() {
+            let those = self.inner.store.list_runs(&RunFilter { iteration: Some(0), ..of_it }).await?;
+            runs = those.iter().filter(|those| is_version(&those.run.spec.function, hash)).count();
+        }
+        let latest = self.inner.store.get_function(project, name, &Version::default()).await?;
+        Ok(DeletedVersion { record, tag, latest, runs })
     }
 
     /// What there is instead of a version that is not there.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use runtime_core::{
     ErrorKind, Registry, Result, RunState, Runtime, Store, Target,
     run::RunKey,
+    secret::SecretSource,
     store::{RunFilter, RunRecord},
     target::Job,
 };
@@ -29,8 +30,10 @@ use super::{
     log::LogWriter,
     no_run,
     owner::Owner,
+    post::Outbox,
     reserve::Reserve,
     stage::Fetching,
+    worktree::WorkTrees,
 };
 
 use crate::data::Storage;
@@ -64,6 +67,12 @@ pub(super) struct Inner {
     pub(super) fetching: Fetching,
     /// Functions that need no checking again.
     pub(super) checked: Known,
+    /// What is not committed where runs have their code.
+    pub(super) work_trees: WorkTrees,
+    /// The secrets of projects.
+    pub(super) secrets: Option<Arc<dyn SecretSource>>,
+    /// Who sends notifications.
+    pub(super) outbox: Arc<Outbox>,
 }
 
 /// A run that is followed here.
@@ -127,6 +136,9 @@ impl Inner {
         job: Job,
     ) -> channel::Receiver<Live> {
         let run = Arc::clone(&job.run);
+        if run.state() == RunState::Created {
+            self.work_trees.look(&run, &self.home);
+        }
         let started = run.status.start_time.unwrap_or_else(Timestamp::now);
         let first = Live { run, progress: None, log_length: log.length, settled: false, over: None };
         let (live, receiver) = channel::channel(first);
@@ -165,6 +177,7 @@ impl Inner {
     }
 
     pub(super) fn forget(&self, key: &RunKey) {
+        self.work_trees.forget(key);
         if self.active().remove(key).is_some() {
             self.count.send_modify(|count| *count = count.saturating_sub(1));
         }

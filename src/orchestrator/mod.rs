@@ -4,14 +4,17 @@ mod artifacts;
 mod builder;
 mod checked;
 mod deliver;
+mod find;
 mod follow;
 mod functions;
 mod inner;
 mod iterate;
 mod lease;
 mod log;
+mod outbox;
 mod owner;
 mod place;
+mod post;
 mod provenance;
 mod recover;
 mod reduce;
@@ -19,15 +22,20 @@ mod request;
 mod rerun;
 mod reserve;
 mod retry;
+mod schedule;
+mod secrets;
+mod serve;
 mod source;
 mod stage;
 mod submit;
 mod tend;
 mod watch;
+mod worktree;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 pub use builder::Builder;
+pub use functions::DeletedVersion;
 use futures_util::stream::BoxStream;
 use inner::Inner;
 pub use iterate::ParamFile;
@@ -42,6 +50,7 @@ use runtime_core::{
     run::RunKey,
     store::{RunFilter, RunRecord},
 };
+pub use serve::Served;
 #[cfg(feature = "hub")]
 pub(crate) use submit::embed_code;
 pub use watch::{Handle, Update};
@@ -228,53 +237,6 @@ impl Orchestrator {
         self.watch(key).await?.wait().await
     }
 
-    /// The run whose uid begins so, or the newest one of this name; `UID-3` and `NAME-3` are its third iteration.
-    ///
-    /// # Errors
-    /// `NotFound`; `Invalid` where several uids begin so, naming them.
-    pub async fn find(&self, uid_or_name: &str) -> Result<RunRecord> {
-        let iteration = uid_or_name.rsplit_once('-').and_then(|(run, n)| Some((run, n.parse::<u32>().ok()?)));
-        match (self.find_whole(uid_or_name).await, iteration) {
-            (Err(error), Some((run, iteration @ 1..))) if error.kind() == ErrorKind::NotFound => {
-                let parent = self.find_whole(run).await.map_err(|_| error)?;
-                let key = RunKey { uid: parent.run.metadata.uid, iteration };
-                self.inner.get(&key).await.map_err(|error| {
-                    error.help(format!("`runtimes get {run} --iterations` lists what there is of it"))
-                })
-            }
-            (found, _) => found,
-        }
-    }
-
-    async fn find_whole(&self, uid_or_name: &str) -> Result<RunRecord> {
-        let filter = RunFilter {
-            uid_prefix: Some(uid_or_name.to_owned()),
-            iteration: Some(0),
-            limit: 3,
-            ..RunFilter::default()
-        };
-        let mut found = if uid_or_name.is_empty() { Vec::new() } else { self.list(&filter).await? };
-        if found.is_empty() {
-            let filter = RunFilter {
-                name: Some(uid_or_name.to_owned()),
-                iteration: Some(0),
-                limit: 1,
-                ..RunFilter::default()
-            };
-            found = self.list(&filter).await?;
-        }
-        match found.len() {
-            1 => Ok(found.remove(0)),
-            0 => Err(Error::not_found(format!("there is no run {uid_or_name:?}"))
-                .help("`runtimes runs` lists them; give a uid, the beginning of one, or a name")),
-            _ => {
-                let uids: Vec<_> = found.iter().map(|record| record.run.metadata.uid.as_str()).collect();
-                Err(Error::new(ErrorKind::Invalid, format!("several runs begin with {uid_or_name:?}"))
-                    .help(format!("write more of it: {}", uids.join(", "))))
-            }
-        }
-    }
-
     /// The runs that a filter lets through, newest first.
     ///
     /// # Errors
@@ -357,6 +319,9 @@ impl Orchestrator {
         let ending: Vec<_> = self.inner.active().values().map(|run| run.live.clone()).collect();
         for mut live in ending {
             while live.borrow_and_update().run.state().is_terminal() && live.changed().await.is_ok() {}
+        }
+        if self.inner.outbox.is_watched() {
+            self.flush(CLOSING_GRACE).await;
         }
         for target in self.inner.targets.values() {
             target.close().await;

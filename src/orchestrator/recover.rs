@@ -142,13 +142,17 @@ impl Inner {
             }
         }
         self.sweep().await;
+        // What a dead one did not send.
+        if self.next_letter().await?.is_some() {
+            self.post();
+        }
         self.forget_leases().await?;
         Ok(followed)
     }
 
     /// Ends a run whose processes were started in another home, by an orchestrator that is gone: nobody can say what
     /// became of them.
-    async fn declare_lost(&self, mut record: RunRecord, place: Option<Place>) -> Result<()> {
+    async fn declare_lost(self: &Arc<Self>, mut record: RunRecord, place: Option<Place>) -> Result<()> {
         let place = name_of(place);
         let message = format!(
             "its orchestrator ({place}) is gone, and what it started there cannot be reached from here"
@@ -157,9 +161,10 @@ impl Inner {
             .help("the next orchestrator in that home stops what is left of it; start the run again where it can run");
         let verdict = Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() };
         let now = Timestamp::now();
+        let before = record.run.state();
         reduce::reduce(&mut record.run, &verdict, now, now);
         record.owner = String::new();
-        match self.store.update_run(&record).await {
+        match self.update_telling(&record, before, Vec::new()).await {
             // It lives after all, or somebody else was faster.
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
             other => other.map(drop),
@@ -232,7 +237,7 @@ impl Inner {
     }
 
     /// Ends a run that cannot be taken up, saying why.
-    async fn give_up(&self, mut record: RunRecord, why: &Error) -> Result<()> {
+    async fn give_up(self: &Arc<Self>, mut record: RunRecord, why: &Error) -> Result<()> {
         let mut cause = Cause::new(
             Reason::Lost,
             format!("its orchestrator died, and it could not be taken up: {}", why.message()),
@@ -240,9 +245,10 @@ impl Inner {
         cause.help = why.help_text().map(str::to_owned);
         let verdict = Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() };
         let now = Timestamp::now();
+        let before = record.run.state();
         reduce::reduce(&mut record.run, &verdict, now, now);
         record.owner = String::new();
-        self.store.update_run(&record).await.map(drop)
+        self.update_telling(&record, before, Vec::new()).await.map(drop)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use runtime_core::{
     Error, Function, Result,
-    run::RunSpec,
+    run::{Notification, RunSpec, SecretSources},
     serde_json::{Map, Value},
     store::FunctionRecord,
 };
@@ -31,6 +31,9 @@ pub struct Request {
     pub name: String,
     /// The project; empty: the function's, or `default`.
     pub project: String,
+    /// The run's uid, 32 hexadecimal digits; empty: a new one. A uid that was used is refused (`AlreadyExists`): who
+    /// is not sure whether a request arrived sends it again with the same one.
+    pub uid: String,
     /// Labels by which the run is found.
     pub labels: BTreeMap<String, String>,
     /// Handler, parameters, inputs, returns and the like; `function` is filled in.
@@ -152,6 +155,20 @@ impl Request {
     #[must_use]
     pub fn project(mut self, project: impl Into<String>) -> Self {
         self.project = project.into();
+        self
+    }
+
+    /// Adds somebody who is told when the run begins or ends.
+    #[must_use]
+    pub fn notify(mut self, notification: Notification) -> Self {
+        self.spec.notifications.push(notification);
+        self
+    }
+
+    /// Adds secrets for this run, beside those of its project.
+    #[must_use]
+    pub fn secrets(mut self, source: SecretSources) -> Self {
+        self.spec.secret_sources.push(source);
         self
     }
 

@@ -7,7 +7,7 @@ use runtime_core::{
     run::{Fingerprint, RunKey},
 };
 
-use super::{Handle, Orchestrator, Request, provenance, request::current_dir};
+use super::{Handle, Orchestrator, Request, provenance, request::current_dir, worktree};
 
 /// A request for what a run ran.
 #[derive(Clone, Debug)]
@@ -42,6 +42,7 @@ impl Orchestrator {
         })?;
         let mut differences = Vec::new();
         folders(&run, &mut differences);
+        self.uncommitted(&run, &record.function, &mut differences).await;
         files(&run, &record.function, &mut differences);
         packages(&run, &record.function, &mut differences);
         secrets(&record.function, &mut differences);
@@ -51,6 +52,61 @@ impl Orchestrator {
         }
         Ok(Reproduction { request: request(run, record.function)?, differences })
     }
+}
+
+impl Orchestrator {
+    /// What is not committed in the run's work trees, compared with what was not when it began. What the function
+    /// carries, and what the run was given, is compared elsewhere.
+    async fn uncommitted(&self, run: &Run, function: &Function, differences: &mut Vec<String>) {
+        let provenance = &run.status.provenance;
+        let own = provenance::folders(run).into_iter().map(|folder| folder.join(&function.spec.command));
+        let given = provenance.files.values().map(|file| PathBuf::from(&file.path));
+        let elsewhere: Vec<PathBuf> = own.chain(given).collect();
+        for root in provenance.commits.keys().map(Path::new) {
+            let Some(was) = provenance.uncommitted.get(&*root.to_string_lossy()) else {
+                differences
+                    .push(format!("whether all files in {} were committed is not known", root.display()));
+                continue;
+            };
+            let files = was.files.iter().filter(|file| !elsewhere.contains(&root.join(&file.path)));
+            differences.extend(files.filter_map(|file| uncommitted(root, file)));
+            if was.more > 0 {
+                let (more, root) = (was.more, root.display());
+                differences.push(format!("{more} more files in {root} were not committed, and may differ"));
+                continue;
+            }
+            let is = worktree::uncommitted(root, &self.inner.home).await.unwrap_or_default();
+            let is_new = |file: &&Fingerprint| {
+                !was.files.iter().any(|known| known.path == file.path)
+                    && !elsewhere.contains(&root.join(&file.path))
+            };
+            let new: Vec<String> = is
+                .files
+                .iter()
+                .filter(is_new)
+                .map(|file| root.join(&file.path).display().to_string())
+                .collect();
+            if let [first, more @ ..] = &new[..] {
+                let more =
+                    if more.is_empty() { String::new() } else { format!(", and {} more files", more.len()) };
+                differences.push(format!("{first} was changed since and is not committed{more}"));
+            }
+        }
+    }
+}
+
+/// What is different in a file that was not committed.
+fn uncommitted(root: &Path, was: &Fingerprint) -> Option<String> {
+    let path = root.join(&was.path);
+    let what = match provenance::fingerprint(&path) {
+        None if was.modified.is_none() => return None,
+        None => "is gone".to_owned(),
+        Some(_) if was.modified.is_none() => {
+            return Some(format!("{} was deleted, and is there", path.display()));
+        }
+        Some(is) => change(was, &is)?,
+    };
+    Some(format!("{} was not committed, and {what}", path.display()))
 }
 
 impl From<Reproduction> for Request {

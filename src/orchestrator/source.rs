@@ -206,6 +206,28 @@ mod fetch {
         source::Prepared,
     };
 
+    /// What is missing in a source is said as one sees it there: the folder of the run is gone with it.
+    fn of_source(error: Error, source: &Source, root: &Path, base: &Path) -> Error {
+        let beginning = format!("{}/", root.display());
+        if error.kind() != runtime_core::ErrorKind::NotFound || !error.message().contains(&beginning) {
+            return error;
+        }
+        let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| !name.starts_with('.'))
+            .collect();
+        names.sort();
+        let more = if names.len() > 10 { ", ..." } else { "" };
+        names.truncate(10);
+        let place =
+            if source.workdir.is_empty() { "it".to_owned() } else { format!("its `{}`", source.workdir) };
+        let message = format!("{} in the source", error.message().replace(&beginning, ""));
+        Error::not_found(message)
+            .at(error.location().unwrap_or("spec.build.source"))
+            .help(format!("in {place} there is {}{more}", names.join(", ")))
+    }
+
     impl Follow {
         /// Fetches the code of a job, unless that was done before. Returns the job as it can be started, and what
         /// keeps shared code where it is; `None` where the run has ended meanwhile.
@@ -229,6 +251,7 @@ mod fetch {
                     match self.target.check(&job).await {
                         Ok(notes) => self.notes.extend(notes),
                         Err(error) => {
+                            let error = of_source(error, &source, &root, &job.base_dir);
                             self.end(not_started(&error)).await?;
                             return Ok(None);
                         }

@@ -62,6 +62,7 @@ impl Inner {
             run.spec.input_path = base_dir.join(&run.spec.input_path).display().to_string();
         }
         super::retry::take_policy(&function, &mut run)?;
+        let secret_notes = self.check_secrets(&mut run, detached)?;
         let sweep = iterate::prepare(&mut run, &work_dir)?;
         check_inputs(&run, &base_dir)?;
         self.pin_inputs(&mut run).await?;
@@ -86,7 +87,8 @@ impl Inner {
         }
         let run = Arc::make_mut(&mut job.run);
         let of_sweep = sweep.iter().flat_map(|sweep| &sweep.notes);
-        for note in request.notes.iter().chain(notes).chain(&source_notes).chain(of_sweep).chain(&found) {
+        let of_all = request.notes.iter().chain(notes).chain(&source_notes).chain(&secret_notes);
+        for note in of_all.chain(of_sweep).chain(&found) {
             super::reduce::add_note(run, note);
         }
         if detached && !runtime.capability().survives {
@@ -161,6 +163,7 @@ impl Inner {
             base_dir: folder(labels::BASE_DIR),
             work_dir: folder(labels::WORK_DIR),
             artifact_path: self.artifact_path(&run),
+            secrets: Arc::new(self.run_secrets(&run)),
             inputs: BTreeMap::new(),
             run: Arc::new(run),
             log_position: LogPosition::default(),
@@ -276,7 +279,10 @@ fn new_run(function: &Function, request: &Request, base_dir: &Path, work_dir: &P
     let Metadata { project, name, hash, .. } = &function.metadata;
     run.spec.function = format!("{project}/{name}@{hash}");
     let metadata = &mut run.metadata;
-    metadata.uid = uuid::Uuid::new_v4().simple().to_string();
+    metadata.uid = match request.uid.as_str() {
+        "" => uuid::Uuid::new_v4().simple().to_string(),
+        uid => naming::check_uid(uid)?.to_owned(),
+    };
     metadata.project.clone_from(&function.metadata.project);
     metadata.name = if request.name.is_empty() {
         naming::run_name(&function.metadata.name, handler.map_or("", String::as_str))

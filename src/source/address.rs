@@ -58,7 +58,7 @@ impl Address {
             Some(_) => return Err(wrong("is of a kind that is not known here")),
             None => source,
         };
-        let path = base.join(path);
+        let path: PathBuf = base.join(path).components().collect();
         if path.is_dir() {
             return Ok(Self::Folder(path));
         }
@@ -118,7 +118,7 @@ pub(crate) fn mask(text: &str) -> String {
 }
 
 /// A URL as it may be shown: without credentials, and without a query, which often is one.
-#[cfg(feature = "hub")]
+#[cfg(any(feature = "hub", feature = "http"))]
 pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     let _ = url.set_username("");

@@ -31,6 +31,10 @@ impl std::fmt::Debug for Repository {
     }
 }
 
+/// The variables by which git names the repository to its hooks.
+pub(super) const OF_A_HOOK: [&str; 5] =
+    ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"];
+
 /// What git gives as the password where an address has a token alone, as MLRun does.
 const TOKEN_ALONE: &str = "x-oauth-basic";
 
@@ -202,7 +206,7 @@ impl Repository {
     /// Credentials go by the environment, which nobody else reads: arguments are in every list of processes.
     fn environment(&self, command: &mut Command) {
         // Where this runs below a hook of git, these name the repository of the hook.
-        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"] {
+        for name in OF_A_HOOK {
             command.env_remove(name);
         }
         command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").env("GIT_ADVICE", "0");

@@ -8,6 +8,7 @@ mod archive;
 mod copy;
 mod git;
 mod shelf;
+mod worktree;
 
 use std::{
     fs::File,
@@ -36,6 +37,7 @@ use shelf::Kept;
 #[cfg(feature = "hub")]
 pub(crate) use shelf::write_whole;
 pub(crate) use shelf::{Shelf, hex, key, remove};
+pub(crate) use worktree::uncommitted;
 
 /// Told what is being done, for people.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -258,12 +260,19 @@ impl Sources {
         Ok(Prepared { path, origin, commit: None, notes: Vec::new(), in_place: false, _kept: Some(kept) })
     }
 
-    /// Removes what no run used for this long; how many sources, and bytes.
+    /// Removes what was fetched and not used for this long; how many sources and files, and bytes. What a run has at
+    /// this moment stays.
     ///
     /// # Errors
     /// When something cannot be removed; the rest is.
     pub fn prune(&self, older_than: Duration) -> Result<(usize, u64)> {
-        self.shelf.prune(older_than)
+        let (count, bytes) = self.shelf.prune(older_than, &|_| false)?;
+        #[cfg(feature = "http")]
+        let (count, bytes) = {
+            let (files, size) = self.web.prune(older_than)?;
+            (count + files, bytes + size)
+        };
+        Ok((count, bytes))
     }
 }
 

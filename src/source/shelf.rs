@@ -20,6 +20,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
+use crate::durable;
+
 /// A folder of things that were fetched.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
@@ -46,7 +48,7 @@ impl Shelf {
     }
 
     /// Where a key's thing is, or would be.
-    #[cfg(feature = "hub")]
+    #[cfg(any(feature = "hub", feature = "http"))]
     pub(crate) fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
@@ -97,15 +99,25 @@ impl Shelf {
         serde_json::from_slice(&fs::read(self.root.join(format!("{key}.json"))).ok()?).ok()
     }
 
-    /// Removes what nobody used for this long and nobody has now; how many things, and bytes.
+    /// Lets it be seen that a key's thing was used, by one who read it without taking it.
+    #[cfg(any(feature = "hub", feature = "http"))]
+    pub(crate) fn touch(&self, key: &str) {
+        if let Ok(lock) = File::open(self.root.join(format!("{key}.lock"))) {
+            let _ = lock.set_modified(SystemTime::now());
+        }
+    }
+
+    /// Removes what nobody used for this long and nobody has now, but for the keys that are to stay; how many things,
+    /// and bytes.
     ///
     /// # Errors
     /// When something cannot be removed; the rest is.
-    pub(crate) fn prune(&self, older_than: Duration) -> Result<(usize, u64)> {
+    pub(crate) fn prune(&self, older_than: Duration, stays: &dyn Fn(&str) -> bool) -> Result<(usize, u64)> {
         let Ok(entries) = fs::read_dir(&self.root) else { return Ok((0, 0)) };
         let (mut count, mut bytes, mut failed) = (0, 0, None);
         for path in entries.flatten().map(|entry| entry.path()) {
-            if path.extension().is_none_or(|extension| extension != "lock") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.strip_suffix(".lock").is_none_or(stays) {
                 continue;
             }
             let age = path.metadata().and_then(|meta| meta.modified()).ok();
@@ -134,7 +146,15 @@ impl Place {
     /// # Errors
     /// When it cannot be moved into its place.
     pub(crate) async fn done(self) -> Result<Kept> {
-        fs::rename(&self.partial, &self.whole).map_err(|error| Error::io("create", &self.whole, error))?;
+        let (partial, whole) = (self.partial.clone(), self.whole.clone());
+        // On the disk first: what is seen after a power failure is whole, too.
+        let moved = tokio::task::spawn_blocking(move || {
+            durable::tree(&partial).map_err(|error| Error::io("write", &partial, error))?;
+            fs::rename(&partial, &whole)
+                .and_then(|()| durable::name(&whole))
+                .map_err(|error| Error::io("create", &whole, error))
+        });
+        moved.await.map_err(|error| Error::internal("a task on files has ended").source(error))??;
         let path = self.whole.clone();
         let lock_path = path.with_extension("lock");
         // Let go, then taken again: to change it at once would wait for those who want it, who may wait for this.
@@ -175,7 +195,8 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
         let mut file = File::create_new(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        durable::name(path)
     };
     write().map_err(|error| {
         let _ = fs::remove_file(&temporary);

@@ -141,6 +141,12 @@ impl<D: Database> Store for DatabaseStore<D> {
         Ok(usize::try_from(self.ask(write).await?).unwrap_or(usize::MAX))
     }
 
+    async fn delete_version(&self, project: &str, name: &str, version: &Version) -> Result<bool> {
+        let version = version.clone();
+        let write = Write::DeleteVersion { project: project.to_owned(), name: name.to_owned(), version };
+        Ok(self.ask(write).await? > 0)
+    }
+
     async fn create_run(&self, record: &RunRecord) -> Result<()> {
         match self.ask(Write::CreateRun(RunRow::new(record, 1)?)).await? {
             0 => Err(refusal::run_exists(&record.run.key())),
@@ -153,7 +159,13 @@ impl<D: Database> Store for DatabaseStore<D> {
     }
 
     async fn update_run_with(&self, record: &RunRecord, documents: &[Document]) -> Result<u64> {
-        let rows = documents.iter().map(DocumentRow::new).collect::<Result<Vec<_>>>()?;
+        let mut rows: Vec<DocumentRow> = Vec::with_capacity(documents.len());
+        for document in documents {
+            let row = DocumentRow::new(document)?;
+            // Of one that is given twice, the last counts.
+            rows.retain(|earlier| !earlier.is_same_as(&row));
+            rows.push(row);
+        }
         self.update(record, |run| Write::UpdateRunWith(run, rows)).await
     }
 

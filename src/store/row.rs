@@ -110,6 +110,7 @@ pub(super) struct TagRow {
 /// A document that is written.
 pub(super) struct DocumentRow {
     pub(super) which: Which,
+    pub(super) topic: Option<String>,
     pub(super) parent: Option<RunKey>,
     pub(super) due: Option<i64>,
     pub(super) now: i64,
@@ -141,11 +142,18 @@ impl DocumentRow {
         })?;
         Ok(Self {
             which: Which::new(kind, project, name, Some(*revision)),
+            topic: document.topic.clone(),
             parent: document.parent.clone(),
             due: document.due.map(Timestamp::as_microsecond),
             now: Timestamp::now().as_microsecond(),
             body: body.into(),
         })
+    }
+
+    /// Whether both are about the same document.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let key = |row: &Self| (row.which.kind.clone(), row.which.project.clone(), row.which.name.clone());
+        key(self) == key(other)
     }
 
     pub(super) fn is_of_another_than(&self, run: &RunKey) -> bool {

@@ -3,9 +3,14 @@
 //! A durable commit costs one `fsync`, whether it carries one change or two hundred. While one commit is on its way
 //! to the disk, the next batch gathers: the more callers, the larger the batches, without any waiting on purpose.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
-use runtime_core::{Error, Result, run::RunKey};
+use runtime_core::{Error, Result, run::RunKey, store::Version};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::{Interval, MissedTickBehavior, interval},
@@ -61,6 +66,12 @@ pub(super) enum Write {
         project: String,
         name: String,
     },
+    /// One version, by its hash, or one tag.
+    DeleteVersion {
+        project: String,
+        name: String,
+        version: Version,
+    },
     PutDocument(DocumentRow),
     DeleteDocument(Which),
     /// The last one: nothing is written after it.
@@ -68,12 +79,26 @@ pub(super) enum Write {
 }
 
 impl Write {
-    /// The run that it is about. One transaction has no two changes of one run, so their order cannot matter.
-    fn run(&self) -> Option<&RunKey> {
+    /// What it is about, as numbers that differ where that differs. One transaction has no two changes of the same run or
+    /// document, so that their order cannot matter.
+    fn subjects(&self) -> Vec<u64> {
+        let run = |key: &RunKey| hash(&(&key.uid, key.iteration));
+        let document = |which: &Which| hash(&(&which.kind, &which.project, &which.name));
         match self {
-            Self::CreateRun(row) | Self::UpdateRun(row) | Self::UpdateRunWith(row, _) => Some(&row.key),
-            Self::DeleteRun(key) => Some(key),
-            _ => None,
+            Self::CreateRun(row) | Self::UpdateRun(row) => vec![run(&row.key)],
+            Self::UpdateRunWith(row, rows) => {
+                let mut subjects = vec![run(&row.key)];
+                subjects.extend(rows.iter().map(|row| document(&row.which)));
+                subjects
+            }
+            Self::DeleteRun(key) => vec![run(key)],
+            Self::PutDocument(row) => vec![document(&row.which)],
+            Self::DeleteDocument(which) => vec![document(which)],
+            Self::PutFunction(_)
+            | Self::DeleteFunction { .. }
+            | Self::DeleteVersion { .. }
+            | Self::TagFunction { .. }
+            | Self::Close => Vec::new(),
         }
     }
 
@@ -85,6 +110,7 @@ impl Write {
             Self::PutFunction(_) => "store.put_function",
             Self::TagFunction(_) => "store.tag_function",
             Self::DeleteFunction { .. } => "store.delete_function",
+            Self::DeleteVersion { .. } => "store.delete_version",
             Self::PutDocument(_) => "store.put_document",
             Self::DeleteDocument(_) => "store.delete_document",
             Self::Close => "store.close",
@@ -247,6 +273,12 @@ fn first_count(counts: Counts) -> Result<u64> {
     counts.into_iter().next().unwrap_or(Ok(0))
 }
 
+fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Takes whatever waits: the batch, and the request with which the next one begins.
 async fn gather(
     requests: &mut mpsc::Receiver<Request>,
@@ -254,16 +286,16 @@ async fn gather(
     last: usize,
 ) -> (Vec<Request>, Option<Request>) {
     let mut batch = Vec::with_capacity(last);
-    let mut runs: HashSet<RunKey> = first.write.run().cloned().into_iter().collect();
+    let mut subjects: HashSet<u64> = first.write.subjects().into_iter().collect();
     batch.push(first);
     let mut yields = YIELDS;
     while batch.len() < MAX_BATCH {
         match requests.try_recv() {
             Ok(next) => {
-                let together = match next.write.run() {
-                    Some(key) => runs.insert(key.clone()),
-                    None => !matches!(next.write, Write::Close),
-                };
+                let next_subjects = next.write.subjects();
+                let together = !matches!(next.write, Write::Close)
+                    && next_subjects.iter().all(|subject| !subjects.contains(subject));
+                subjects.extend(next_subjects);
                 if !together {
                     return (batch, Some(next));
                 }

@@ -78,6 +78,10 @@ impl Store for FusedStore {
         self.0.delete_function(project, name).await
     }
 
+    async fn delete_version(&self, project: &str, name: &str, version: &Version) -> Result<bool> {
+        self.0.delete_version(project, name, version).await
+    }
+
     async fn create_run(&self, record: &RunRecord) -> Result<()> {
         self.1.burn("before created");
         self.0.create_run(record).await?;

@@ -20,6 +20,7 @@ use runtimes::{
     Orchestrator, Update,
     core::{
         Store,
+        run::{Notification, NotificationKind},
         serde_json::{self, Value, json},
     },
     local::HostTarget,
@@ -52,12 +53,23 @@ pub(crate) struct Order<'a> {
     pub home: &'a str,
     /// How long its lease is.
     pub lease: Duration,
+    /// The address that is told of its run; empty: nobody is.
+    pub notify: &'a str,
 }
 
 impl Order<'_> {
     /// It runs this to the end.
     pub(crate) fn run(work: Work) -> Self {
-        Self { work, die: "", detached: false, abort: false, store: "", home: "home", lease: LEASE }
+        Self {
+            work,
+            die: "",
+            detached: false,
+            abort: false,
+            store: "",
+            home: "home",
+            lease: LEASE,
+            notify: "",
+        }
     }
 }
 
@@ -72,7 +84,7 @@ impl Other {
         let text = json!({
             "scene": scene.path(), "work": order.work.name(), "die": order.die,
             "detached": order.detached, "abort": order.abort,
-            "store": order.store, "home": order.home, "lease": order.lease.as_secs_f64(),
+            "store": order.store, "home": order.home, "lease": order.lease.as_secs_f64(), "notify": order.notify,
         });
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "other", "--nocapture"])
@@ -148,6 +160,12 @@ async fn obey(order: &Value) {
     println!("@open");
     let mut request = work.request(&scene);
     request.detached = order["detached"] == true;
+    if order["notify"] != "" {
+        let mut notification = Notification::new(NotificationKind::Webhook);
+        notification.when = ["completed", "error", "aborted"].map(str::to_owned).to_vec();
+        notification.params = json!({"url": order["notify"]}).as_object().cloned();
+        request = request.notify(notification);
+    }
     let mut handle = orchestrator.submit(request).await.unwrap();
     println!("@submitted");
     let mut abort = order["abort"] == true;

@@ -55,6 +55,15 @@ impl Scene {
         self.path.join("pids")
     }
 
+    /// The work does not end by itself until [`let_go`](Self::let_go).
+    pub(crate) fn hold(&self) {
+        fs::write(self.path.join("hold"), "").unwrap();
+    }
+
+    pub(crate) fn let_go(&self) {
+        fs::remove_file(self.path.join("hold")).unwrap();
+    }
+
     /// How often the work was started.
     pub(crate) fn starts(&self) -> usize {
         fs::read_to_string(self.pids()).unwrap_or_default().lines().count()

@@ -1,5 +1,6 @@
 //! Work of every sort that can be run here. Each appends its process id to `pids`, so that a second start is seen, and
-//! prints numbered lines to both streams.
+//! prints numbered lines to both streams. While the scene holds it ([`Scene::hold`]), a program or a Python handler does
+//! not end by itself.
 
 use runtimes::{
     Function, Request,
@@ -12,7 +13,7 @@ use super::Scene;
 /// How many lines each prints to each stream.
 pub(crate) const LINES: usize = 40;
 
-const SHELL: &str = "echo $$ >>pids; i=0; while [ $i -lt 40 ]; do echo out $i; echo err $i >&2; i=$((i+1)); sleep 0.002; done; exit 7";
+const SHELL: &str = "echo $$ >>pids; i=0; while [ $i -lt 40 ]; do echo out $i; echo err $i >&2; i=$((i+1)); sleep 0.002; done; while [ -e hold ]; do sleep 0.01; done; exit 7";
 
 const FLAKY: &str = "echo $$ >>pids; n=$(wc -l <pids); echo try $n; [ $n -ge 3 ]";
 
@@ -42,6 +43,8 @@ def work(context):
         print("out", i)
         print("err", i, file=sys.stderr)
         time.sleep(0.002)
+    while os.path.exists("hold"):
+        time.sleep(0.01)
     context.log_result("answer", 42)
 "#;
 
@@ -53,6 +56,8 @@ for i in range(40):
     print("out", i)
     print("err", i, file=sys.stderr)
     time.sleep(0.002)
+while os.path.exists("hold"):
+    time.sleep(0.01)
 sys.exit(7)
 "#;
 

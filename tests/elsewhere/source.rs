@@ -104,6 +104,11 @@ async fn archives_and_folders() {
     there.spec.workdir = "/home/mlrun_code/src".to_owned();
     there.spec.pythonpath = "/home/mlrun_code/lib".to_owned();
     completed(&run(&scene, &orchestrator, there).await, 3);
+    let mut missing = function("code.tgz");
+    missing.spec.command = "tarin.py".to_owned();
+    let missing = run(&scene, &orchestrator, missing).await.status.cause.unwrap();
+    assert_eq!(missing.message, "spec.command: there is no file src/tarin.py in the source", "{missing:?}");
+    assert!(missing.help.as_ref().unwrap().contains("train.py"), "{missing:?}");
     // A warm handler shares its code with others, and so its process.
     let warm = Function::new("handler", "warm").with_handler("train:fit").with_source("code.zip");
     let warm = Function {

@@ -37,6 +37,7 @@ async fn closing_ends_attached_runs_and_leaves_detached_ones() {
 fn dropping_kills_attached_runs() {
     for work in [Work::Shell, Work::Handler, Work::Forked, Work::Reuse] {
         let scene = Scene::new();
+        scene.hold();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {

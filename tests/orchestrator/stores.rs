@@ -59,6 +59,9 @@ impl Store for Faulty {
     async fn delete_function(&self, project: &str, name: &str) -> Result<usize> {
         self.store.delete_function(project, name).await
     }
+    async fn delete_version(&self, project: &str, name: &str, version: &Version) -> Result<bool> {
+        self.store.delete_version(project, name, version).await
+    }
     async fn create_run(&self, record: &RunRecord) -> Result<()> {
         self.check()?;
         self.store.create_run(record).await?;

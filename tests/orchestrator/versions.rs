@@ -143,14 +143,19 @@ async fn what_cannot_be_as_it_was_is_said() {
     fs::write(scene.path().join("data.txt"), "41").unwrap();
     fs::write(git.join("HEAD"), "2".repeat(40)).unwrap();
     let said = orchestrator.reproduce(&first.key()).await.unwrap().differences;
-    for (part, line) in
-        ["commit 1111111111 and is at 2222222222", "data.txt has another content", "TOKEN", "written over"]
-            .iter()
-            .zip(&said)
+    for (part, line) in [
+        "commit 1111111111 and is at 2222222222",
+        "were committed is not known",
+        "data.txt has another content",
+        "TOKEN",
+        "written over",
+    ]
+    .iter()
+    .zip(&said)
     {
         assert!(line.contains(part), "no {part:?} in its place: {said:#?}");
     }
-    assert_eq!(said.len(), 4, "{said:#?}");
+    assert_eq!(said.len(), 5, "{said:#?}");
     let again = within(orchestrator.rerun(&first.key()).await.unwrap().wait()).await.unwrap();
     assert_eq!(again.status.notes, said, "the notes of the run say it");
     assert_eq!(again.status.results["sum"], 43);
@@ -165,5 +170,48 @@ async fn what_cannot_be_as_it_was_is_said() {
     let error = orchestrator.reproduce(&first.key()).await.unwrap_err();
     assert!(error.message().contains("not in the store any more"), "{error}");
     assert_eq!(orchestrator.reproduce(&RunKey::new("none")).await.unwrap_err().kind(), ErrorKind::NotFound);
+    orchestrator.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_committed_is_remembered() {
+    let scene = Scene::new();
+    let git = |args: &[&str]| {
+        let args = [&["-c", "user.name=a", "-c", "user.email=a@b"][..], args].concat();
+        let done = std::process::Command::new("git").current_dir(scene.path()).args(args).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    let write = |name: &str, text: &str| fs::write(scene.path().join(name), text).unwrap();
+    for (name, text) in [("helper.py", "N = 1\n"), ("gone.py", ""), ("same.py", ""), ("data.txt", "40")] {
+        write(name, text);
+    }
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "one"]);
+    write("helper.py", "N = 2\n");
+    write("new.py", "");
+    write("data.txt", "41");
+    fs::remove_file(scene.path().join("gone.py")).unwrap();
+    let orchestrator = Orchestrator::open(scene.home()).await.unwrap();
+    let first = within(orchestrator.run(request(&scene, CODE))).await.unwrap();
+    let root = scene.path().display().to_string();
+    let known = &first.status.provenance.uncommitted[&root];
+    let names: Vec<&str> = known.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(names, ["data.txt", "gone.py", "helper.py", "new.py"], "the home is left out");
+    let differences = async || orchestrator.reproduce(&first.key()).await.unwrap().differences;
+    assert_eq!(differences().await, Vec::<String>::new(), "nothing has changed since");
+
+    write("helper.py", "N = 3\n");
+    fs::remove_file(scene.path().join("new.py")).unwrap();
+    write("gone.py", "");
+    write("same.py", "N = 4\n");
+    let said = differences().await;
+    let expected = [
+        format!("{root}/gone.py was deleted, and is there"),
+        format!("{root}/helper.py was not committed, and has another content"),
+        format!("{root}/new.py was not committed, and is gone"),
+        format!("{root}/same.py was changed since and is not committed"),
+    ];
+    assert_eq!(said, expected);
     orchestrator.close().await.unwrap();
 }

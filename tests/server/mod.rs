@@ -76,14 +76,6 @@ impl Server {
         format!("{}&schema=s{}_{count}", self.url("postgres"), std::process::id())
     }
 
-    /// Executes a statement in the schema of this URL.
-    pub(crate) fn sql(&self, url: &str, sql: &str) {
-        let (url, schema) = url.split_once("&schema=").unwrap();
-        let mut command = Command::new(self.bin.join("psql"));
-        command.arg(url).args(["-qc", &format!("SET search_path = {schema}"), "-c", sql]);
-        assert!(command.status().unwrap().success(), "{sql}");
-    }
-
     /// What it logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()

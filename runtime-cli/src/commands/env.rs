@@ -1,4 +1,4 @@
-//! `env`: the Python environments that were built here.
+//! `env`: the Python environments that were built here, and what was fetched.
 
 use std::time::Duration;
 
@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use runtimes::{
     Result,
     core::serde_json::json,
+    hub::Hub,
     local::host::environment::{EnvironmentInfo, Environments},
+    source::Sources,
 };
 
 use crate::{
@@ -21,10 +23,12 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   runtimes env list
-  runtimes env prune --older-than 14d    those that no run used for two weeks
-  runtimes env prune --all               all of them; a run builds its own again";
+  runtimes env prune --older-than 14d    what no run used for two weeks
+  runtimes env prune --all               all that is not in use; runs make and fetch it again
 
-/// List and remove Python environments
+Sources, files and functions that were fetched are removed as well, but for what runtimes.lock pins.";
+
+/// List and remove Python environments, and remove what was fetched
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -36,12 +40,12 @@ pub(crate) struct Args {
 enum Action {
     /// List the environments
     List(OutputArgs),
-    /// Remove environments that are not used
+    /// Remove environments, and code from elsewhere, that are not used
     Prune {
-        /// Those that were not used for this long
+        /// What was not used for this long
         #[arg(long, value_name = "AGE", default_value = "30d", value_parser = parse::duration)]
         older_than: Duration,
-        /// All that are not in use at this moment
+        /// All that is not in use at this moment
         #[arg(long, conflicts_with = "older_than")]
         all: bool,
     },
@@ -73,8 +77,17 @@ pub(crate) fn execute(args: Args, home: &Home, terminal: &Terminal) -> Result<u8
         }
         Action::Prune { older_than, all } => {
             let freed = environments.prune((!all).then_some(older_than))?;
-            let count = human::count(freed.environments, "environment");
-            stdio::stdout(format!("removed {count}, {}\n", human::size(freed.bytes)).as_bytes())?;
+            let age = if all { Duration::ZERO } else { older_than };
+            let (sources, fetched) = Sources::new(home.path()).prune(age)?;
+            let (pulled, kept) = Hub::open(home.path())?.prune(age)?;
+            let line = |count: usize, what: &str, bytes: u64| {
+                format!("removed {}, {}\n", human::count(count, what), human::size(bytes))
+            };
+            let mut said = line(freed.environments, "environment", freed.bytes);
+            if sources + pulled > 0 {
+                said += &line(sources + pulled, "source", fetched + kept);
+            }
+            stdio::stdout(said.as_bytes())?;
         }
     }
     Ok(0)

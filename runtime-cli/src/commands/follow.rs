@@ -1,5 +1,7 @@
 //! `follow` (hidden): takes over the runs that nobody follows, and stays until they have ended.
 
+use std::time::Duration;
+
 use runtimes::Result;
 
 use crate::{
@@ -7,6 +9,9 @@ use crate::{
     output::stdio,
     signals::Signals,
 };
+
+/// How long it waits for somebody who is to be told of a run and does not listen at the moment.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Follow the runs whose own process is gone
 #[derive(Debug, clap::Args)]
@@ -20,7 +25,10 @@ pub(crate) async fn execute(_: Args, home: &Home) -> Result<u8> {
     // Who waits for this reads one line and goes.
     stdio::stdout(format!("{SETTLED}\n").as_bytes())?;
     let code = tokio::select! {
-        () = orchestrator.idle() => 0,
+        () = async {
+            orchestrator.idle().await;
+            orchestrator.flush(PATIENCE).await;
+        } => 0,
         // Whoever looks next starts another one, which finds the runs again.
         () = signals.terminated() => 143,
     };

@@ -3,6 +3,7 @@
 pub(crate) mod abort;
 pub(crate) mod artifacts;
 pub(crate) mod completions;
+pub(crate) mod daemon;
 pub(crate) mod delete;
 pub(crate) mod env;
 pub(crate) mod follow;
@@ -14,6 +15,8 @@ pub(crate) mod logs;
 pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedule;
+pub(crate) mod secret;
 
 use std::path::PathBuf;
 

@@ -65,6 +65,19 @@ pub(crate) fn value(value: &Value, limit: usize) -> String {
     }
 }
 
+/// As [`value`]; of a number with a fraction as much as tells it from others.
+pub(crate) fn brief(it: &Value, limit: usize) -> String {
+    match it.as_f64() {
+        Some(number) if it.is_f64() && number.abs() < 1e5 => {
+            // Six digits, written as short as they can be.
+            format!("{number:.5e}")
+                .parse::<f64>()
+                .map_or_else(|_| value(it, limit), |number| format!("{number:?}"))
+        }
+        _ => value(it, limit),
+    }
+}
+
 /// Text on one line, of at most `limit` characters. What would move the cursor is shown escaped.
 pub(crate) fn shorten(text: &str, limit: usize) -> String {
     let mut out = String::new();
@@ -124,6 +137,22 @@ pub(crate) fn count(count: usize, what: &str) -> String {
 mod tests {
     use super::*;
     use runtimes::core::serde_json::json;
+
+    #[test]
+    fn numbers_of_many_digits_are_shown_by_the_first_ones() {
+        for (number, text) in [
+            (json!(0.31000000000000005), "0.31"),
+            (json!(0.9814814814814816), "0.981481"),
+            (json!(1e-9), "1e-9"),
+            (json!(2.0), "2.0"),
+            (json!(1234567.5), "1234567.5"),
+            (json!(-2.5), "-2.5"),
+            (json!(123456789), "123456789"),
+            (json!("0.31000000000000005"), "0.31000000000000005"),
+        ] {
+            assert_eq!(brief(&number, 40), text);
+        }
+    }
 
     #[test]
     fn durations_and_ages() {

@@ -68,7 +68,7 @@ impl View<'_> {
             text(self.took(child).unwrap_or_default()),
         ];
         let cell = |values: &Map<String, Value>, name: &str| {
-            text(values.get(name).map(|value| human::value(value, VALUE)).unwrap_or_default())
+            text(values.get(name).map(|value| human::brief(value, VALUE)).unwrap_or_default())
         };
         cells.extend(parameters.iter().map(|name| cell(&child.spec.parameters, name)));
         cells.extend(results.iter().map(|name| cell(&child.status.results, name)));

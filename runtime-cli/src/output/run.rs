@@ -7,7 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use runtimes::{
     Run, RunState,
     core::{
-        run::{Artifact, Attempt},
+        run::{Artifact, Attempt, NotificationStatus},
         serde_json::{Map, Value},
         store::RunRecord,
     },
@@ -103,6 +103,7 @@ impl View<'_> {
         self.values(["INPUT", "PATH"], &inputs.collect(), &mut out);
         self.results(run, &mut out);
         self.attempts(run, &mut out);
+        self.notifications(run, &mut out);
         notes(run, &mut out);
         if let Some(cause) = self.cause(run) {
             out += &format!("\n{cause}");
@@ -165,6 +166,27 @@ impl View<'_> {
         started(run).map(|start| human::duration(end.duration_since(start)))
     }
 
+    /// Who was told of it.
+    fn notifications(&self, run: &Run, out: &mut String) {
+        if run.status.notifications.is_empty() {
+            return;
+        }
+        let row = |(name, status): (&String, &NotificationStatus)| {
+            let when = status.sent_time.map(|time| human::time(time, &self.zone));
+            let why = status.reason.as_ref().map(|why| human::shorten(why, VALUE));
+            vec![
+                text(name.as_str()),
+                text(status.status.as_str()),
+                text(status.attempts.to_string()),
+                text(when.or(why).unwrap_or_default()),
+            ]
+        };
+        out.push('\n');
+        let header = ["NOTIFICATION", "STATUS", "ATTEMPTS", "WHEN, OR WHY NOT"];
+        let rows = run.status.notifications.iter().map(row).collect();
+        *out += &table::render(&header, rows, Long::Wrap, self.terminal);
+    }
+
     /// What became of each attempt, where there were several.
     fn attempts(&self, run: &Run, out: &mut String) {
         if run.status.attempts.is_empty() {
@@ -209,7 +231,7 @@ fn brief(run: &Run) -> String {
     {
         return human::shorten(&cause.message, WIDTH);
     }
-    let pair = |(key, value): (&String, &Value)| format!("{key}={}", human::value(value, 16));
+    let pair = |(key, value): (&String, &Value)| format!("{key}={}", human::brief(value, 16));
     human::shorten(&run.status.results.iter().take(8).map(pair).collect::<Vec<_>>().join(" "), WIDTH)
 }
 

@@ -44,10 +44,14 @@ fn get(folder: &Folder, server: &Server, name: &str) -> Value {
     run(folder, server, &format!("get {name} -o json")).ok().json()
 }
 
-/// What is left of staging and sending.
+/// Nothing is left of staging and sending. Who follows the run in the background says that it has ended, then tidies up.
 fn nothing_staged(folder: &Folder) {
-    let left = std::fs::read_dir(folder.path(".runtimes/staged"));
-    assert_eq!(left.map_or(0, Iterator::count), 0);
+    let left = || std::fs::read_dir(folder.path(".runtimes/staged")).map_or(0, Iterator::count);
+    let begin = std::time::Instant::now();
+    while left() > 0 && begin.elapsed().as_secs() < 30 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(left(), 0);
 }
 
 #[test]

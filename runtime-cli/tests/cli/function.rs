@@ -93,8 +93,35 @@ fn versions_tags_and_hashes() {
     assert_eq!(run["spec"]["function"], format!("default/train@{hash}"));
     assert_ne!(folder.run("function hash train").ok().stdout.trim(), hash);
     folder.run("function show train:none").code(2).says(&["tag `none`", "(prod)"]);
-    folder.run("function delete train:prod").code(2).says(&["names one version"]);
     assert_eq!(folder.run("function delete train").ok().stdout, "deleted default/train: 2 versions\n");
+}
+
+#[test]
+fn a_tag_or_one_version_is_deleted_and_what_that_means_is_said() {
+    let folder = Folder::with("train.py", TRAIN);
+    folder.run("run train.py --handler fit -p data=x --tag old").ok();
+    let old = folder.run("function hash train").ok().stdout.trim().to_owned();
+    folder.write("train.py", "def fit(): return 'new'\n");
+    folder.run("function save train.py").ok();
+    let new = folder.run("function hash train").ok().stdout.trim().to_owned();
+    folder.run("function delete train:latest").code(2).says(&["`latest` cannot be deleted", "NAME@HASH"]);
+    folder
+        .run("function delete train:none")
+        .code(2)
+        .says(&["no version of default/train with the tag `none`"]);
+    let tag = folder.run("function delete train:old").ok().stdout.clone();
+    assert_eq!(tag, format!("deleted the tag default/train:old; default/train@{} stays\n", &old[..7]));
+    let latest = folder.run(&format!("function delete train@{}", &new[..10])).ok().stdout.clone();
+    let (old_start, new_start) = (&old[..7], &new[..7]);
+    let moved =
+        format!("deleted default/train@{new_start} (latest)\nlatest is default/train@{old_start} now\n");
+    assert_eq!(latest, moved);
+    assert_eq!(folder.run("function hash train").ok().stdout.trim(), old);
+    let last = folder.run(&format!("function delete train@{old}")).ok().stdout.clone();
+    for part in ["it was the last version", "1 run that ran it cannot be run again"] {
+        assert!(last.contains(part), "{last}");
+    }
+    folder.run("rerun train-fit").code(2).says(&["not in the store any more"]);
 }
 
 #[test]

@@ -32,7 +32,9 @@ fn a_function_is_shared_pinned_and_run() {
         json!({"1.0.0": "1.0.0", "latest": "1.0.0"})
     );
     assert_eq!(folder.run("hub list nothing-like-it -o json").ok().json(), json!([]));
-    assert!(folder.run("hub show square").ok().stdout.contains("1.0.0, latest (1.0.0)"));
+    let shown = folder.run("hub show square").ok().stdout.clone();
+    assert!(shown.contains("1.0.0, latest (1.0.0)") && shown.contains("square(context, n=2)"), "{shown}");
+    folder.run("hub list team").ok().says(&["hub list --source team"]);
 
     let run = |n: u32| format!("run hub://square --handler square -p n={n} --returns y -o json");
     assert_eq!(folder.run(&run(3)).ok().json()["status"]["results"]["y"], 9);
@@ -61,6 +63,31 @@ fn a_function_is_shared_pinned_and_run() {
     assert_eq!(folder.run(&run(3)).ok().json()["status"]["results"]["y"], 9);
     folder.run("hub pull --all --update").ok();
     assert_eq!(folder.run(&run(3)).ok().json()["status"]["results"]["y"], 27);
+}
+
+#[test]
+fn what_was_fetched_is_pruned_but_for_what_is_pinned() {
+    let folder = team();
+    folder.run("hub push square.py team").ok();
+    folder.run("hub pull hub://team/square").ok();
+    let packed = std::process::Command::new("tar")
+        .args(["-cf", "code.tar", "square.py"])
+        .current_dir(folder.path("."))
+        .status();
+    assert!(packed.unwrap().success());
+    let function = "kind: local\nmetadata: {name: far}\nspec:\n  command: square.py\n  default_handler: square\n  \
+                    build: {source: code.tar, load_source_on_run: true}\n";
+    folder.write("far.yaml", function);
+    folder.run("run far.yaml").ok();
+    let prune = |args: &str| folder.run(&format!("env prune {args}")).ok().stdout.clone();
+    assert_eq!(prune(""), "removed 0 environments, 0 B\n", "all was used just now");
+    let removed = prune("--all");
+    assert!(removed.contains("removed 1 source, "), "{removed}");
+    assert_eq!(prune("--all"), "removed 0 environments, 0 B\n");
+    // What is pinned needs no hub.
+    std::fs::rename(folder.path("team"), folder.path("away")).unwrap();
+    folder.run("run hub://team/square --handler square").ok();
+    folder.run("run far.yaml").ok();
 }
 
 #[test]

@@ -8,7 +8,10 @@ mod fixture;
 mod function;
 mod hub;
 mod hyper;
+#[path = "../../../tests/receiver/mod.rs"]
+mod receiver;
 mod record;
 mod run;
 mod s3;
 mod stop;
+mod watch;

@@ -27,10 +27,15 @@ pub(crate) fn server() -> Option<&'static Server> {
     match &*SERVER {
         Ok(server) => Some(server),
         Err(why) => {
-            println!("skipped: no S3 server: {why}");
+            say(&format!("skipped: no S3 server: {why}"));
             None
         }
     }
+}
+
+/// Says something at once, also where the output of tests is kept back.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 impl Server {
@@ -97,6 +102,7 @@ fn environment() -> Result<PathBuf, String> {
     let python = folder.join("venv/bin/python");
     let done = folder.join(PACKAGE.replace(['[', ']', ',', '='], "-"));
     if !done.exists() {
+        say(&format!("installing {PACKAGE}, the S3 server of the tests: once, it takes a minute"));
         let _ = std::fs::remove_dir_all(folder.join("venv"));
         run(Command::new("python3").args(["-m", "venv"]).arg(folder.join("venv")))?;
         run(Command::new(&python).args([
@@ -104,6 +110,7 @@ fn environment() -> Result<PathBuf, String> {
             "pip",
             "install",
             "--quiet",
+            "--retries=1",
             "--no-compile",
             "--disable-pip-version-check",
             PACKAGE,
@@ -117,7 +124,12 @@ fn run(command: &mut Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
+        false => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let last: Vec<&str> = said.trim().lines().rev().take(2).collect();
+            let program = command.get_program().to_string_lossy().into_owned();
+            Err(format!("{program} failed: {}", last.into_iter().rev().collect::<Vec<_>>().join(" ")))
+        }
     }
 }
 

@@ -62,10 +62,7 @@ class Context:
         return input_of(self._job, "", str(url))
 
     def get_secret(self, key, default=None):
-        """A secret: from the environment (also under the name that MLRun gives it), or from the run's files."""
-        for name in (f"MLRUN_K8S_SECRET__{key.upper()}", f"MLRUN_K8S_SECRET__{key}", key):
-            if name in os.environ:
-                return os.environ[name]
+        """A secret: from the run's files, or the environment (also under the name that MLRun gives it there)."""
         folder = os.environ.get("RUNTIMES_SECRETS_DIR")
         if folder and key and os.path.basename(key) == key and key not in (".", ".."):
             try:
@@ -73,6 +70,9 @@ class Context:
                     return file.read().rstrip("\n")
             except FileNotFoundError:
                 pass
+        for name in (f"MLRUN_K8S_SECRET__{key.upper()}", f"MLRUN_K8S_SECRET__{key}", key):
+            if name in os.environ:
+                return os.environ[name]
         return default
 
     def get_project_param(self, key, default=None):
@@ -329,6 +329,15 @@ class Context:
         self._report.artifacts[key] = artifact
         self._changed()
         return artifact
+
+
+def own_secrets():
+    """The secrets that are given to this run as files."""
+    folder, secrets = os.environ.get("RUNTIMES_SECRETS_DIR"), {}
+    for key in os.listdir(folder) if folder else ():
+        with open(os.path.join(folder, key), encoding="utf-8") as file:
+            secrets[key] = file.read()
+    return secrets
 
 
 def open_context(name, spec, with_env, project):

@@ -4,6 +4,7 @@ import os
 import sys
 
 from . import from_json, get_or_create_ctx, state
+from .context import own_secrets
 from .report import Report
 from .values import plain
 
@@ -39,6 +40,8 @@ def mlrun_context(job):
         **(run.get("spec") or {}),
         "output_path": str(own.artifact_path),
         "inputs": {key: str(item) for key, item in own.inputs.items()},
+        # Its secrets are files here; MLRun would look for their sources.
+        "secret_sources": [{"kind": "inline", "source": own_secrets()}],
     }
     _ctx = make(own.name or "run", spec={"metadata": dict(run.get("metadata") or {}), "spec": spec})
     return _ctx

@@ -14,6 +14,9 @@ use crate::{
 /// where they are now.
 pub fn exec_config(run: &Run, output_path: &str, fetched: &BTreeMap<String, PathBuf>) -> String {
     let mut spec = run.spec.clone();
+    // The code finds its secrets as files, and is no business of who is told of it.
+    spec.secret_sources.clear();
+    spec.notifications.clear();
     if !output_path.is_empty() {
         spec.output_path = output_path.to_owned();
     }

@@ -3,9 +3,11 @@
 mod cause;
 mod environment;
 pub mod hyper;
+pub mod notification;
 mod provenance;
 mod report;
 mod retry;
+mod secret_sources;
 mod spec;
 mod state;
 mod thresholds;
@@ -20,9 +22,11 @@ use serde_json::{Map, Value};
 pub use cause::{Cause, Reason};
 pub use environment::{exec_config, from_cluster, runtime_env};
 pub use hyper::HyperParamOptions;
-pub use provenance::{Fingerprint, Packages, Provenance};
+pub use notification::{Notification, NotificationKind, NotificationStatus};
+pub use provenance::{Fingerprint, Packages, Provenance, Uncommitted};
 pub use report::{Artifact, ArtifactMetadata, CodeError, Report};
 pub use retry::{Attempt, Backoff, BackoffKind, Retry, can_help};
+pub use secret_sources::SecretSources;
 pub use spec::{RunSpec, parse_duration};
 pub use state::RunState;
 pub use thresholds::Thresholds;
@@ -103,6 +107,9 @@ pub struct RunStatus {
     /// The iterations of a run with hyper-parameters: a header, then a row for each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub iterations: Vec<Vec<Value>>,
+    /// What became of its notifications, by their names; kept beside the record, and put here when it is looked at.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notifications: BTreeMap<String, NotificationStatus>,
     /// When its work began; of several attempts, the last one's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,

@@ -15,6 +15,9 @@ pub struct Provenance {
     /// The git commits of the work trees in which its folders lie, by the work tree.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub commits: BTreeMap<String, String>,
+    /// What was not committed in these work trees when it began; nothing of those where that is not known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub uncommitted: BTreeMap<String, Uncommitted>,
     /// The packages that it had, where its function asks for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<Packages>,
@@ -27,10 +30,24 @@ impl Provenance {
     }
 }
 
+/// The files of a git work tree that were not as they were committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uncommitted {
+    /// The files, their paths relative to the work tree; a file that was gone has neither a time nor a content.
+    pub files: Vec<Fingerprint>,
+    /// How many more there were, which are not named.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// A file or folder, as it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// Where it was, absolute.
+    /// Where it was.
     pub path: String,
     /// Bytes; of a folder 0.
     pub size: u64,

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{HyperParamOptions, Packages, Retry};
+use super::{HyperParamOptions, Notification, Packages, Retry, SecretSources};
 use crate::{Error, Result};
 
 /// What was asked of a run.
@@ -78,6 +78,12 @@ pub struct RunSpec {
     /// How iterations are made of hyper-parameters.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hyper_param_options: HyperParamOptions,
+    /// Who is told when it begins or ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<Notification>,
+    /// Secrets of this run, beside those of its project; their values are never written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_sources: Vec<SecretSources>,
     /// Fields of MLRun that are carried along, and those that this version does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,

@@ -18,6 +18,8 @@ pub struct Document {
     pub name: String,
     /// Counts the changes: a change is made on the revision that was read, or refused. 0: not stored yet.
     pub revision: u64,
+    /// What it is about, where several may be about the same: a way to find them, the newest first.
+    pub topic: Option<String>,
     /// The run that it belongs to: it is deleted together with that one.
     pub parent: Option<RunKey>,
     /// When something is to be done about it.
@@ -61,6 +63,8 @@ pub struct DocumentFilter {
     pub project: Option<String>,
     /// Of this name.
     pub name: Option<String>,
+    /// About this.
+    pub topic: Option<String>,
     /// That belong to this run.
     pub parent: Option<RunKey>,
     /// Due at this instant or before it.

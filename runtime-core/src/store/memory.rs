@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use self::documents::Documents;
 use super::{
-    Document, DocumentFilter, FunctionRecord, RunFilter, RunRecord, Store, Version, function_of,
+    Document, DocumentFilter, FunctionRecord, RunFilter, RunRecord, Store, Version, function_of, is_version,
     refusal::{ambiguous, document_orphaned, in_use, nameless, run_active, run_exists, run_refused},
 };
 use crate::{Function, Result, run::RunKey};
@@ -85,6 +85,14 @@ impl State {
         self.keys.get(key).and_then(|at| self.runs.get_mut(at))
     }
 
+    /// The active runs of a function, each with the version that it names.
+    fn users(&self, project: &str, name: &str) -> Vec<(String, String)> {
+        let runs = self.runs.values().map(|kept| &kept.record.run);
+        let users = runs
+            .filter(|run| !run.state().is_terminal() && function_of(&run.spec.function) == (project, name));
+        users.map(|run| (run.key().to_string(), run.spec.function.clone())).collect()
+    }
+
     /// A document needs its names, and the run to which it belongs.
     fn check(&self, document: &Document) -> Result<()> {
         document.check()?;
@@ -96,6 +104,14 @@ impl State {
 }
 
 impl Versions {
+    /// Lets `latest` point at the version that was stored last, where it points at none.
+    fn settle_latest(&mut self) {
+        let newest = self.by_hash.iter().max_by_key(|(_, stored)| (stored.updated, stored.sequence));
+        if let Some((hash, _)) = newest.filter(|_| !self.tags.contains_key("latest")) {
+            self.tags.insert("latest".to_owned(), hash.clone());
+        }
+    }
+
     fn record(&self, hash: &str, asked_tag: &str) -> Option<FunctionRecord> {
         let stored = self.by_hash.get(hash)?;
         let mut function = stored.function.clone();
@@ -198,15 +214,7 @@ impl Store for MemoryStore {
     async fn delete_function(&self, project: &str, name: &str) -> Result<usize> {
         let count = {
             let mut state = self.state();
-            let users: Vec<String> = state
-                .runs
-                .values()
-                .map(|kept| &kept.record.run)
-                .filter(|run| {
-                    !run.state().is_terminal() && function_of(&run.spec.function) == (project, name)
-                })
-                .map(|run| run.key().to_string())
-                .collect();
+            let users: Vec<String> = state.users(project, name).into_iter().map(|(run, _)| run).collect();
             let key = (project.to_owned(), name.to_owned());
             if !users.is_empty() && state.functions.contains_key(&key) {
                 return Err(in_use(project, name, &users));
@@ -217,6 +225,39 @@ impl Store for MemoryStore {
             self.changed();
         }
         Ok(count)
+    }
+
+    async fn delete_version(&self, project: &str, name: &str, version: &Version) -> Result<bool> {
+        let deleted = {
+            let mut state = self.state();
+            let users = state.users(project, name);
+            let key = (project.to_owned(), name.to_owned());
+            let Some(versions) = state.functions.get_mut(&key) else { return Ok(false) };
+            let deleted = match version {
+                Version::Tag(tag) => versions.tags.remove(tag).is_some(),
+                Version::Hash(hash) => {
+                    let users: Vec<String> = users
+                        .iter()
+                        .filter(|(_, uri)| is_version(uri, hash))
+                        .map(|(run, _)| run.clone())
+                        .collect();
+                    if !users.is_empty() && versions.by_hash.contains_key(hash) {
+                        return Err(in_use(project, name, &users));
+                    }
+                    versions.tags.retain(|_, to| to != hash);
+                    versions.by_hash.remove(hash).is_some()
+                }
+            };
+            versions.settle_latest();
+            if versions.by_hash.is_empty() {
+                state.functions.remove(&key);
+            }
+            deleted
+        };
+        if deleted {
+            self.changed();
+        }
+        Ok(deleted)
     }
 
     async fn create_run(&self, record: &RunRecord) -> Result<()> {

@@ -36,6 +36,7 @@ where
     functions::found_by_hash(&*make().await).await;
     functions::listed(&*make().await).await;
     functions::deleted_unless_needed(&*make().await).await;
+    functions::versions_deleted(&*make().await).await;
     concurrency::changes_are_told(&*make().await).await;
     concurrency::many_writers(make().await).await;
     concurrency::one_winner(make().await).await;

@@ -112,6 +112,7 @@ impl Suite<'_> {
             artifact_path: folder.join("artifacts").display().to_string(),
             base_dir: folder.clone(),
             work_dir: folder,
+            secrets: Default::default(),
             inputs: std::collections::BTreeMap::new(),
             log_position: LogPosition::default(),
             resumed: false,

@@ -12,6 +12,7 @@ mod rust;
 pub use config::HandlerConfig;
 #[cfg(feature = "handler")]
 pub use runtime::HandlerRuntime;
+pub(crate) use rust::Lookup;
 pub use rust::{Call, CallFuture, Context, Handlers, RustHandler};
 #[doc(hidden)]
 pub use rust::{call_async, call_blocking, check_async, check_blocking};

@@ -16,6 +16,7 @@ use runtime_core::{
     error::did_you_mean,
     logs::{LogLine, Stream},
     run::{Artifact, Report},
+    secret::Secret,
     serde_json::{self, Map, Value},
     target::Job,
 };
@@ -218,8 +219,12 @@ fn inputs(job: &Job) -> BTreeMap<String, String> {
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
 
+/// How a handler reads a secret.
+pub(crate) type Lookup = Box<dyn Fn(&str) -> Result<Option<Secret>> + Send + Sync>;
+
 struct Inner {
     run: Arc<Run>,
+    secrets: Lookup,
     artifact_path: String,
     inputs: BTreeMap<String, String>,
     lines: UnboundedSender<LogLine>,
@@ -229,9 +234,10 @@ struct Inner {
 }
 
 impl Context {
-    pub(crate) fn new(job: &Job, lines: UnboundedSender<LogLine>) -> Self {
+    pub(crate) fn new(job: &Job, lines: UnboundedSender<LogLine>, secrets: Lookup) -> Self {
         Self(Arc::new(Inner {
             run: Arc::clone(&job.run),
+            secrets,
             artifact_path: artifact_path(job),
             inputs: inputs(job),
             lines,
@@ -255,6 +261,14 @@ impl Context {
     /// artifacts go.
     pub fn artifact_path(&self) -> &str {
         &self.0.artifact_path
+    }
+
+    /// A secret of this run, or of its project.
+    ///
+    /// # Errors
+    /// When it is there and may not be read, or `key` is no name of one.
+    pub fn secret(&self, key: &str) -> Result<Option<Secret>> {
+        (self.0.secrets)(key)
     }
 
     /// Logs a result.

@@ -1,6 +1,6 @@
 //! Rust handlers: functions registered in this program, called in it.
 
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use runtime_core::{
     Result,
@@ -16,9 +16,9 @@ use tokio::{
 
 use super::{
     drive::{Control, Drive, main_part},
-    threads,
+    given, threads,
 };
-use crate::handler::{Call, Context, Handlers};
+use crate::handler::{Call, Context, Handlers, Lookup};
 
 /// Calls the handler; a panic, an abort and the deadline end the run and nothing else.
 pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Result<Observation> {
@@ -29,7 +29,7 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     }
     let handler = Handlers::linked().get(name)?;
     let (lines, mut logs) = mpsc::unbounded_channel();
-    let context = Context::new(&drive.job, lines);
+    let context = Context::new(&drive.job, lines, lookup(drive));
     drive.seen(main_part(plan, Phase::Ready)).await;
     let _cancel = CancelOnDrop(context.clone());
     // Dropped with the run: an async handler ends then.
@@ -69,6 +69,13 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     seen.report = Some(report(&context, &exit));
     seen.parts = main_part(plan, Phase::Ended(exit));
     Ok(seen)
+}
+
+/// How the handler reads secrets.
+fn lookup(drive: &Drive) -> Lookup {
+    let (shared, run, secrets) =
+        (Arc::clone(&drive.shared), Arc::clone(&drive.job.run), Arc::clone(&drive.job.secrets));
+    Box::new(move |key| given::find(&*shared.secrets, &run.metadata.project, &secrets, key))
 }
 
 /// Tells a blocking handler that its run is over, also where the orchestrator goes before it.

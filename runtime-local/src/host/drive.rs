@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::{
     Shared, call,
     environment::{Environment, Hold, Progress},
+    given,
     group::Group,
     process::{
         state_file,
@@ -122,6 +123,8 @@ impl Drive {
         let has_packages = plan.python.as_ref().is_some_and(|python| !python.requirements.is_empty());
         let shared = Arc::clone(&self.shared);
         let job = self.job.clone();
+        let project = &job.run.metadata.project;
+        let given = given::lay_out(&*shared.secrets, project, &job.secrets, &attempt)?;
         let resolver = Resolver {
             layout: &shared.layout,
             job: &job,
@@ -130,6 +133,7 @@ impl Drive {
             environment: environment.filter(|_| has_packages).map(|environment| environment.dir.as_path()),
             ports: &ports,
             secrets: &*shared.secrets,
+            given: given.as_deref(),
         };
         let (parts, stop) = if is_warm(main) && plan.processes.len() == 1 {
             warm::run(self, plan, main, &resolver).await?

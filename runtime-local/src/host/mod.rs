@@ -5,6 +5,7 @@ mod call;
 mod drive;
 pub mod environment;
 mod folders;
+mod given;
 mod group;
 mod layout;
 mod ports;
@@ -36,7 +37,7 @@ use drive::{Control, Drive};
 use environment::{Environments, Interpreter};
 use folders::Folders;
 use layout::Layout;
-pub use secrets::SecretFolder;
+pub use secrets::{SecretFolder, read_private};
 use warm::Templates;
 
 /// For so long an interpreter that was found is taken to be there.
@@ -55,7 +56,7 @@ pub(crate) struct Shared {
     layout: Layout,
     folders: Folders,
     environments: Environments,
-    secrets: Box<dyn SecretSource>,
+    secrets: Arc<dyn SecretSource>,
     templates: Templates,
     runs: Mutex<HashMap<RunKey, Driven>>,
     interpreters: Mutex<HashMap<Option<String>, (Instant, Interpreter)>>,
@@ -71,11 +72,11 @@ impl HostTarget {
     pub fn new(home: impl Into<PathBuf>) -> Self {
         let home = home.into();
         let secrets = SecretFolder::new(home.join("secrets"));
-        Self::with_secrets(home, Box::new(secrets))
+        Self::with_secrets(home, Arc::new(secrets))
     }
 
     /// The same, with secrets from elsewhere.
-    pub fn with_secrets(home: impl Into<PathBuf>, secrets: Box<dyn SecretSource>) -> Self {
+    pub fn with_secrets(home: impl Into<PathBuf>, secrets: Arc<dyn SecretSource>) -> Self {
         let home = home.into();
         let shared = Shared {
             environments: Environments::new(&home),
@@ -136,6 +137,7 @@ impl Target for HostTarget {
             return Err(Error::new(ErrorKind::Unsupported, "this plan is not for this machine"));
         };
         let mut notes = plan.notes.clone();
+        given::all(&*self.shared.secrets, &job.run.metadata.project, &job.secrets)?;
         if let Some(python) = &plan.python {
             self.shared.interpreter(python.interpreter.as_deref())?;
         }

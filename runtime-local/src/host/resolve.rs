@@ -19,6 +19,7 @@ use runtime_core::{
 
 use super::{
     agent::{self, Load, Spec},
+    given,
     layout::{Layout, write_atomically},
     process::{strays::MARK, supervisor::Invocation},
 };
@@ -40,6 +41,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) environment: Option<&'a Path>,
     pub(crate) ports: &'a BTreeMap<String, u16>,
     pub(crate) secrets: &'a dyn SecretSource,
+    /// The folder with the secrets that its code reads by name, where it has any.
+    pub(crate) given: Option<&'a Path>,
 }
 
 impl Resolver<'_> {
@@ -146,11 +149,8 @@ impl Resolver<'_> {
 
     /// The variables that are the same for all runs of a function.
     pub(crate) fn shared_env(&self, process: &Process) -> Result<BTreeMap<String, String>> {
-        let mut env = BTreeMap::from([
-            // Whoever waits for the log wants each line when it is printed.
-            ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
-            ("RUNTIMES_SECRETS_DIR".to_owned(), self.layout.home().join("secrets").display().to_string()),
-        ]);
+        // Whoever waits for the log wants each line when it is printed.
+        let mut env = BTreeMap::from([("PYTHONUNBUFFERED".to_owned(), "1".to_owned())]);
         if let Some(environment) = self.environment {
             env.insert("VIRTUAL_ENV".to_owned(), environment.display().to_string());
         }
@@ -178,6 +178,9 @@ impl Resolver<'_> {
         let mut env = BTreeMap::from([(MARK.to_owned(), self.job.key.to_string())]);
         env.insert("RUNTIMES_RUN_FILE".to_owned(), self.spec_file(process).display().to_string());
         env.insert("MLRUN_META_TMPFILE".to_owned(), self.meta_file(process).display().to_string());
+        if let Some(given) = self.given {
+            env.insert(given::VARIABLE.to_owned(), given.display().to_string());
+        }
         let config = exec_config(&self.job.run, &self.job.artifact_path, &self.job.inputs);
         if config.len() <= LONGEST_VARIABLE {
             env.insert("MLRUN_EXEC_CONFIG".to_owned(), config);

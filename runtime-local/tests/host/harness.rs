@@ -84,6 +84,7 @@ impl Machine {
             base_dir: self.base(),
             work_dir: self.base(),
             artifact_path: self.folder.path().join("artifacts").display().to_string(),
+            secrets: Default::default(),
             inputs: std::collections::BTreeMap::new(),
             log_position: LogPosition::default(),
             resumed: false,

@@ -5,13 +5,16 @@ use std::{borrow::Cow, collections::HashSet};
 use runtime_core::{
     Result, RunState,
     run::RunKey,
-    store::{function_of, refusal},
+    store::{Version, function_of, is_version, refusal},
 };
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgArguments, query, query::Query, query_as};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, postgres::PgArguments, query, query_as};
 
-use super::text::{original, stored, stored_labels};
+use super::{
+    documents,
+    text::{original, stored, stored_labels},
+};
 use crate::store::{
-    row::{DocumentRow, FunctionRow, RunRow, TagRow, Which},
+    row::{FunctionRow, RunRow, TagRow},
     writer::{Counts, Request, Write},
 };
 
@@ -61,20 +64,34 @@ const UPDATE: &str = concat!(
 /// Makes these changes; says what each came to. An error leaves the transaction of no use.
 pub(super) async fn write(on: &mut PgConnection, batch: &[Request]) -> sqlx::Result<Counts> {
     let (mut creates, mut updates) = (Vec::new(), Vec::new());
+    let (mut inserts, mut changes) = (Vec::new(), Vec::new());
     for request in batch {
         match &request.write {
             Write::CreateRun(row) => creates.push(row),
-            Write::UpdateRun(row) => updates.push(row),
+            Write::UpdateRun(row) | Write::UpdateRunWith(row, _) => updates.push(row),
+            Write::PutDocument(row) if row.which.revision == Some(0) => inserts.push(row),
+            Write::PutDocument(row) => changes.push(row),
             _ => {}
         }
     }
     let created = write_runs(on, CREATE, &creates).await?;
     let updated = write_runs(on, UPDATE, &updates).await?;
+    let with = batch.iter().filter_map(|request| match &request.write {
+        Write::UpdateRunWith(row, documents) if updated.contains(&row.key) => Some(documents),
+        _ => None,
+    });
+    documents::write(on, documents::UPSERT, &with.flatten().collect::<Vec<_>>()).await?;
+    let inserted = documents::write(on, documents::INSERT, &inserts).await?;
+    let changed = documents::write(on, documents::CHANGE, &changes).await?;
     let mut counts = Vec::with_capacity(batch.len());
     for request in batch {
         counts.push(match &request.write {
             Write::CreateRun(row) => Ok(created.contains(&row.key).into()),
-            Write::UpdateRun(row) => Ok(updated.contains(&row.key).into()),
+            Write::UpdateRun(row) | Write::UpdateRunWith(row, _) => Ok(updated.contains(&row.key).into()),
+            Write::PutDocument(row) => {
+                let key = documents::key(&row.which);
+                Ok((inserted.contains(&key) || changed.contains(&key)).into())
+            }
             other => one(on, other).await?,
         });
     }
@@ -83,15 +100,6 @@ pub(super) async fn write(on: &mut PgConnection, batch: &[Request]) -> sqlx::Res
 
 async fn one(on: &mut PgConnection, write: &Write) -> sqlx::Result<Result<u64>> {
     Ok(match write {
-        Write::UpdateRunWith(row, documents) => {
-            let written = write_runs(on, UPDATE, &[row]).await?.len() as u64;
-            if written > 0 {
-                for document in documents {
-                    document_statement(UPSERT, document, 0).execute(&mut *on).await?;
-                }
-            }
-            Ok(written)
-        }
         Write::DeleteRun(key) => {
             let delete = query("DELETE FROM runs WHERE uid = $1 AND iteration = $2 AND terminal");
             let deleted = delete.bind(stored(&key.uid)).bind(i64::from(key.iteration)).execute(on).await?;
@@ -100,20 +108,10 @@ async fn one(on: &mut PgConnection, write: &Write) -> sqlx::Result<Result<u64>> 
         Write::PutFunction(row) => Ok(put_function(on, row).await?),
         Write::TagFunction(row) => Ok(tag_function(on, row).await?),
         Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
-        Write::PutDocument(row) => {
-            let revision = row.which.revision.unwrap_or_default();
-            let sql = if revision == 0 { INSERT } else { CHANGE };
-            Ok(document_statement(sql, row, revision).execute(on).await?.rows_affected())
-        }
-        Write::DeleteDocument(Which { kind, project, name, revision }) => {
-            let delete = query(
-                "DELETE FROM documents WHERE kind = $1 AND project = $2 AND name = $3 \
-                 AND revision = coalesce($4, revision)",
-            );
-            let delete = delete.bind(stored(kind)).bind(stored(project)).bind(stored(name)).bind(revision);
-            Ok(delete.execute(on).await?.rows_affected())
-        }
-        Write::CreateRun(_) | Write::UpdateRun(_) | Write::Close => Ok(0),
+        Write::DeleteVersion { project, name, version } => delete_version(on, project, name, version).await?,
+        Write::DeleteDocument(which) => Ok(documents::delete(on, which).await?),
+        // The others are written by many.
+        _ => Ok(0),
     })
 }
 
@@ -167,35 +165,6 @@ fn query_as_rows<'q>(sql: &'static str, rows: &[&RunRow]) -> sqlx::Result<Writte
     Ok(sqlx::query_as_with(sql, arguments))
 }
 
-const INSERT: &str = "INSERT INTO documents (kind, project, name, revision, run, iteration, due, updated, body) \
-                      VALUES ($1, $2, $3, $4 + 1, $5, $6, $7, $8, $9) ON CONFLICT (kind, name, project) DO NOTHING";
-
-const CHANGE: &str = "UPDATE documents SET revision = $4 + 1, run = $5, iteration = $6, due = $7, updated = $8, \
-                      body = $9 WHERE kind = $1 AND project = $2 AND name = $3 AND revision = $4";
-
-const UPSERT: &str = "INSERT INTO documents AS d (kind, project, name, revision, run, iteration, due, updated, body) \
-                      VALUES ($1, $2, $3, $4 + 1, $5, $6, $7, $8, $9) ON CONFLICT (kind, name, project) DO UPDATE \
-                      SET revision = d.revision + 1, run = excluded.run, iteration = excluded.iteration, \
-                      due = excluded.due, updated = excluded.updated, body = excluded.body";
-
-fn document_statement<'q>(
-    sql: &'static str,
-    row: &'q DocumentRow,
-    revision: i64,
-) -> Query<'q, Postgres, PgArguments> {
-    let DocumentRow { which, parent, due, now, body } = row;
-    query(sql)
-        .bind(stored(&which.kind))
-        .bind(stored(&which.project))
-        .bind(stored(&which.name))
-        .bind(revision)
-        .bind(parent.as_ref().map(|run| stored(&run.uid)))
-        .bind(parent.as_ref().map(|run| i64::from(run.iteration)))
-        .bind(due)
-        .bind(now)
-        .bind(&**body)
-}
-
 /// Lets a tag point at a version; gives how many such versions there are.
 async fn tag_function(on: &mut PgConnection, row: &TagRow) -> sqlx::Result<u64> {
     let tag = query(
@@ -236,6 +205,50 @@ async fn put_function(on: &mut PgConnection, row: &FunctionRow) -> sqlx::Result<
 
 /// Deletes all versions of a function, unless a run that has not ended needs it.
 async fn delete_function(on: &mut PgConnection, project: &str, name: &str) -> sqlx::Result<Result<u64>> {
+    let users = users_of(on, project, name, None).await?;
+    if !users.is_empty() {
+        return Ok(Err(refusal::in_use(project, name, &users)));
+    }
+    let delete = query("DELETE FROM functions WHERE project = $1 AND name = $2");
+    Ok(Ok(delete.bind(stored(project)).bind(stored(name)).execute(on).await?.rows_affected()))
+}
+
+/// Deletes one version, unless a run that has not ended needs it, or one tag.
+async fn delete_version(
+    on: &mut PgConnection,
+    project: &str,
+    name: &str,
+    version: &Version,
+) -> sqlx::Result<Result<u64>> {
+    let (sql, which) = match version {
+        Version::Tag(tag) => ("DELETE FROM tags WHERE project = $1 AND name = $2 AND tag = $3", tag),
+        Version::Hash(hash) => {
+            let users = users_of(on, project, name, Some(hash)).await?;
+            if !users.is_empty() {
+                return Ok(Err(refusal::in_use(project, name, &users)));
+            }
+            ("DELETE FROM functions WHERE project = $1 AND name = $2 AND hash = $3", hash)
+        }
+    };
+    let delete = query(sql).bind(stored(project)).bind(stored(name)).bind(stored(which));
+    let deleted = delete.execute(&mut *on).await?;
+    // `latest` points at what was stored last, where it went as well.
+    let latest = query(
+        "INSERT INTO tags (project, name, tag, hash) SELECT project, name, 'latest', hash FROM functions \
+         WHERE project = $1 AND name = $2 ORDER BY updated DESC, id DESC LIMIT 1 \
+         ON CONFLICT (project, name, tag) DO NOTHING",
+    );
+    latest.bind(stored(project)).bind(stored(name)).execute(on).await?;
+    Ok(Ok(deleted.rows_affected()))
+}
+
+/// The active runs of a function that is stored, or of one version of it.
+async fn users_of(
+    on: &mut PgConnection,
+    project: &str,
+    name: &str,
+    hash: Option<&str>,
+) -> sqlx::Result<Vec<String>> {
     let active = RunState::ALL.iter().filter(|state| !state.is_terminal());
     let states: Vec<String> = active.map(|state| format!("'{state}'")).collect();
     let users = format!(
@@ -245,16 +258,12 @@ async fn delete_function(on: &mut PgConnection, project: &str, name: &str) -> sq
     );
     let users: Vec<(String, i64, String)> =
         query_as(AssertSqlSafe(users)).bind(stored(project)).bind(stored(name)).fetch_all(&mut *on).await?;
-    let users: Vec<String> = users
-        .into_iter()
-        .filter(|(_, _, uri)| function_of(uri) == (project, name))
-        .map(|(uid, iteration, _)| {
-            RunKey { uid: original(uid), iteration: u32::try_from(iteration).unwrap_or(u32::MAX) }.to_string()
-        })
-        .collect();
-    if !users.is_empty() {
-        return Ok(Err(refusal::in_use(project, name, &users)));
-    }
-    let delete = query("DELETE FROM functions WHERE project = $1 AND name = $2");
-    Ok(Ok(delete.bind(stored(project)).bind(stored(name)).execute(on).await?.rows_affected()))
+    let users = users.into_iter().filter(|(_, _, uri)| {
+        function_of(uri) == (project, name) && hash.is_none_or(|hash| is_version(uri, hash))
+    });
+    let key = |(uid, iteration, _)| RunKey {
+        uid: original(uid),
+        iteration: u32::try_from(iteration).unwrap_or(u32::MAX),
+    };
+    Ok(users.map(|user| key(user).to_string()).collect())
 }

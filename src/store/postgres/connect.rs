@@ -28,8 +28,10 @@ const OLDEST: i32 = 130_000;
 const MAKING_TABLES: i64 = 0x5255_4e54;
 
 /// The schema, oldest first: (version, name, SQL). A version that was released is never changed.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "functions, runs, documents", include_str!("migrations/0001_functions_runs_documents.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "functions, runs, documents", include_str!("migrations/0001_functions_runs_documents.sql")),
+    (2, "topics, and lists without iterations", include_str!("migrations/0002_topics_and_iterations.sql")),
+];
 
 /// A connection that writes, to tables that are up to date.
 pub(super) async fn open(server: &Server) -> Result<PgConnection> {

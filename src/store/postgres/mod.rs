@@ -2,6 +2,7 @@
 
 mod batch;
 mod connect;
+mod documents;
 mod engine;
 mod error;
 mod listen;

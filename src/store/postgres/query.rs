@@ -47,7 +47,10 @@ pub(super) fn runs(filter: &RunFilter) -> QueryBuilder<Postgres> {
     if let Some(since) = since {
         sql.push(" AND r.created >= ").push_bind(since.as_microsecond());
     }
-    if let Some(iteration) = iteration {
+    if let Some(0) = iteration {
+        // Said so, for the indexes of them.
+        sql.push(" AND r.iteration = 0");
+    } else if let Some(iteration) = iteration {
         sql.push(" AND r.iteration = ").push_bind(i64::from(*iteration));
     }
     if !states.is_empty() {
@@ -75,9 +78,9 @@ pub(super) fn document(kind: &str, project: &str, name: &str) -> QueryBuilder<Po
 
 /// The documents that a filter lets through: by due time where one is given, otherwise the newest first.
 pub(super) fn documents(filter: &DocumentFilter) -> QueryBuilder<Postgres> {
-    let DocumentFilter { kind, project, name, parent, due_before, limit: at_most } = filter;
+    let DocumentFilter { kind, project, name, topic, parent, due_before, limit: at_most } = filter;
     let mut sql = documents_where(kind);
-    for (column, wanted) in [("project", project), ("name", name)] {
+    for (column, wanted) in [("project", project), ("name", name), ("topic", topic)] {
         if let Some(wanted) = wanted {
             sql.push(format!(" AND {column} = ")).push_bind(stored(wanted).into_owned());
         }

@@ -18,7 +18,8 @@ use crate::store::row::time;
 pub(super) const RUN_COLUMNS: &str = "r.uid, r.revision, r.owner, r.target, r.attempt, r.body";
 
 /// What is read of a document, in this order.
-pub(super) const DOCUMENT_COLUMNS: &str = "kind, project, name, revision, run, iteration, due, updated, body";
+pub(super) const DOCUMENT_COLUMNS: &str =
+    "kind, project, name, revision, run, iteration, due, updated, body, topic";
 
 /// What is read of a function, in this order.
 pub(super) const FUNCTION_COLUMNS: &str = "f.project, f.name, f.created, f.updated, f.body, ARRAY(SELECT t.tag \
@@ -66,6 +67,7 @@ impl Reader<'_> {
                 project: original(row.try_get(1)?),
                 name: original(row.try_get(2)?),
                 revision: row.try_get::<i64, _>(3)?.unsigned_abs(),
+                topic: row.try_get::<Option<String>, _>(9)?.map(original),
                 parent: run.map(|uid| RunKey { uid: original(uid), iteration }),
                 ..Document::default()
             };

@@ -5,10 +5,12 @@ use sqlx::{SqliteConnection, query};
 
 use super::{
     documents,
-    statement::{MAX_ROWS, Statements, delete_function, delete_run, put_function, tag_function},
+    statement::{
+        MAX_ROWS, Statements, delete_function, delete_run, delete_version, put_function, tag_function,
+    },
 };
 use crate::store::{
-    row::RunRow,
+    row::{DocumentRow, RunRow},
     writer::{Counts, Request, Write},
 };
 
@@ -24,7 +26,7 @@ pub(super) async fn commit(
     }
 }
 
-/// The quick way: many runs in a statement. `None`, and nothing done, where not every run could be written.
+/// The quick way: many runs or documents in a statement. `None`, and nothing done, where not each could be written.
 async fn together(
     connection: &mut SqliteConnection,
     statements: &Statements,
@@ -32,7 +34,8 @@ async fn together(
 ) -> sqlx::Result<Option<Counts>> {
     let work = Work::of(batch);
     if let ([row], []) | ([], [row]) = (&work.creates[..], &work.updates[..])
-        && work.others.is_empty()
+        && batch.len() == 1
+        && work.upserts.is_empty()
     {
         // A statement alone is a transaction, and saves two round trips.
         let written = if work.updates.is_empty() {
@@ -97,18 +100,17 @@ async fn one(on: &mut SqliteConnection, statements: &Statements, write: &Write) 
         Write::UpdateRunWith(row, with) => match statements.rename(&mut *on, row).await? {
             0 => Ok(0),
             written => {
-                for document in with {
-                    documents::upsert(&mut *on, document).await?;
-                }
+                statements.documents.upsert(on, &with.iter().collect::<Vec<_>>()).await?;
                 Ok(written)
             }
         },
-        Write::PutDocument(row) => Ok(documents::put(on, row).await?),
+        Write::PutDocument(row) => Ok(statements.documents.put(on, &[row]).await?),
         Write::DeleteDocument(which) => Ok(documents::delete(on, which).await?),
         Write::DeleteRun(key) => Ok(delete_run(on, key).await?),
         Write::PutFunction(row) => Ok(put_function(on, row).await?),
         Write::TagFunction(row) => Ok(tag_function(on, row).await?),
         Write::DeleteFunction { project, name } => delete_function(on, project, name).await?,
+        Write::DeleteVersion { project, name, version } => delete_version(on, project, name, version).await?,
         Write::Close => Ok(0),
     })
 }
@@ -118,11 +120,14 @@ async fn one(on: &mut SqliteConnection, statements: &Statements, write: &Write) 
 struct Work<'a> {
     creates: Vec<&'a RunRow>,
     updates: Vec<&'a RunRow>,
+    puts: Vec<&'a DocumentRow>,
+    /// Those that come with updates.
+    upserts: Vec<&'a DocumentRow>,
     others: Vec<(usize, &'a Write)>,
 }
 
 impl<'a> Work<'a> {
-    /// `None` where not every run could be written.
+    /// `None` where not each could be written.
     async fn write(
         self,
         on: &mut SqliteConnection,
@@ -136,9 +141,11 @@ impl<'a> Work<'a> {
         for chunk in self.updates.chunks(MAX_ROWS) {
             written += statements.update(on, chunk).await?;
         }
-        if written != (self.creates.len() + self.updates.len()) as u64 {
+        written += statements.documents.put(on, &self.puts).await?;
+        if written != (self.creates.len() + self.updates.len() + self.puts.len()) as u64 {
             return Ok(None);
         }
+        statements.documents.upsert(on, &self.upserts).await?;
         let mut counts: Counts = (0..size).map(|_| Ok(1)).collect();
         for (position, write) in self.others {
             counts[position] = one(on, statements, write).await?;
@@ -152,6 +159,11 @@ impl<'a> Work<'a> {
             match &request.write {
                 Write::CreateRun(row) => work.creates.push(row),
                 Write::UpdateRun(row) => work.updates.push(row),
+                Write::UpdateRunWith(row, documents) => {
+                    work.updates.push(row);
+                    work.upserts.extend(documents);
+                }
+                Write::PutDocument(row) => work.puts.push(row),
                 other => work.others.push((position, other)),
             }
         }

@@ -29,9 +29,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const READERS: u32 = 4;
 
 /// The schema, oldest first: (version, name, SQL). A version that was released is never changed.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
+pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "functions and runs", include_str!("migrations/0001_functions_and_runs.sql")),
     (2, "documents", include_str!("migrations/0002_documents.sql")),
+    (3, "topics, and lists without iterations", include_str!("migrations/0003_topics_and_iterations.sql")),
 ];
 
 /// Opens the file for writing: creates it where there is none, and brings its tables up to date.

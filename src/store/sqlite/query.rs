@@ -15,16 +15,12 @@ const ENOUGH: u32 = 4000;
 /// The query for the runs that a filter lets through, newest first, in [`RUN_COLUMNS`]; read along this index.
 pub(super) fn runs(filter: &RunFilter, along: Along) -> QueryBuilder<Sqlite> {
     let mut sql = QueryBuilder::new(format!("SELECT {RUN_COLUMNS} FROM ("));
-    if along == Along::State {
-        // In the order of time within each state: the newest of all are among the newest of each.
-        for (n, state) in states(filter).into_iter().enumerate() {
-            sql.push(if n == 0 { "" } else { " UNION ALL " });
-            sql.push("SELECT * FROM (");
-            newest(&mut sql, along, filter, Some(state));
-            sql.push(")");
-        }
-    } else {
-        newest(&mut sql, along, filter, None);
+    // In the order of time within each part: the newest of all are among the newest of each.
+    for (n, part) in parts(filter, along).into_iter().enumerate() {
+        sql.push(if n == 0 { "" } else { " UNION ALL " });
+        sql.push("SELECT * FROM (");
+        newest(&mut sql, along, filter, part);
+        sql.push(")");
     }
     sql.push(") AS found CROSS JOIN runs AS r ON r.id = found.id ORDER BY found.created DESC, found.id DESC");
     limit(&mut sql, filter);
@@ -61,7 +57,10 @@ impl Along {
         let mut candidates: Vec<Self> = (0..labels.len()).map(Self::Label).collect();
         candidates.extend(name.as_ref().map(|_| Self::Name));
         candidates.extend(function.as_ref().map(|_| Self::Function));
-        if candidates.is_empty() || !states.is_empty() || project.is_some() {
+        if filter.iteration.is_some() {
+            // Whole runs are few among their iterations, and labels do not tell them apart.
+            candidates.insert(0, Self::State);
+        } else if candidates.is_empty() || !states.is_empty() || project.is_some() {
             candidates.push(Self::State);
         }
         candidates
@@ -95,12 +94,24 @@ impl Along {
                 }
                 _ => {}
             }
+            if along.knows_iterations() {
+                sql.push(match filter.iteration {
+                    None => " AND (r.iteration > 0) IN (0, 1)",
+                    Some(0) => " AND (r.iteration > 0) = 0",
+                    Some(_) => " AND (r.iteration > 0) = 1",
+                });
+            }
             if let Some(since) = filter.since {
                 sql.push(" AND r.created >= ").push_bind(since.as_microsecond());
             }
             sql.push(format!(" LIMIT {ENOUGH}))"));
         }
         sql
+    }
+
+    /// Whether its index tells iterations from whole runs, and so has an order in each of the two only.
+    fn knows_iterations(self) -> bool {
+        matches!(self, Self::Name | Self::Function | Self::State)
     }
 
     fn table(self, filter: &RunFilter) -> &'static str {
@@ -116,13 +127,36 @@ impl Along {
     }
 }
 
+/// A part of an index that is in the order of time.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    state: Option<RunState>,
+    is_iteration: Option<bool>,
+}
+
+fn parts(filter: &RunFilter, along: Along) -> Vec<Part> {
+    if !along.knows_iterations() {
+        return vec![Part::default()];
+    }
+    let kinds = match filter.iteration {
+        None => vec![false, true],
+        Some(number) => vec![number > 0],
+    };
+    let states = match along {
+        Along::State => states(filter).into_iter().map(Some).collect(),
+        _ => vec![None],
+    };
+    let part = |state| kinds.iter().map(move |kind| Part { state, is_iteration: Some(*kind) });
+    states.into_iter().flat_map(part).collect()
+}
+
 fn states(filter: &RunFilter) -> Vec<RunState> {
     let asked = |state: &RunState| filter.states.is_empty() || filter.states.contains(state);
     RunState::ALL.into_iter().filter(asked).collect()
 }
 
 /// The ids and times of the newest runs along one index.
-fn newest(sql: &mut QueryBuilder<Sqlite>, along: Along, filter: &RunFilter, state: Option<RunState>) {
+fn newest(sql: &mut QueryBuilder<Sqlite>, along: Along, filter: &RunFilter, part: Part) {
     // The order is that of the index, so that reading stops at the limit.
     let (created, id) =
         if matches!(along, Along::Label(_)) { ("l.created", "l.run") } else { ("r.created", "r.id") };
@@ -151,7 +185,10 @@ fn newest(sql: &mut QueryBuilder<Sqlite>, along: Along, filter: &RunFilter, stat
     if let Some(iteration) = filter.iteration {
         sql.push(" AND r.iteration = ").push_bind(iteration);
     }
-    match state {
+    if let Some(is_iteration) = part.is_iteration {
+        sql.push(if is_iteration { " AND (r.iteration > 0) = 1" } else { " AND (r.iteration > 0) = 0" });
+    }
+    match part.state {
         Some(state) => drop(sql.push(" AND r.state = ").push_bind(state.as_str())),
         None if filter.states.is_empty() => {}
         None => in_states(sql, filter),
@@ -183,5 +220,60 @@ fn labels(sql: &mut QueryBuilder<Sqlite>, along: Along, filter: &RunFilter) {
 fn limit(sql: &mut QueryBuilder<Sqlite>, filter: &RunFilter) {
     if filter.limit > 0 {
         sql.push(" LIMIT ").push_bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
+
+    use super::*;
+
+    /// Lists are read in the order of an index, part by part, and no further than the limit.
+    #[tokio::test]
+    async fn no_list_reads_past_what_it_leaves_out() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        for (_, _, migration) in super::super::connect::MIGRATIONS {
+            connection.execute(*migration).await.unwrap();
+        }
+        let text = |text: &str| Some(text.to_owned());
+        let base = || RunFilter { limit: 50, ..RunFilter::default() };
+        for (filter, along, parts, searched) in [
+            (base(), Along::State, 20, "runs_by_state (state=? AND <expr>=?)"),
+            (
+                RunFilter { project: text("p"), iteration: Some(0), ..base() },
+                Along::State,
+                10,
+                "runs_by_project (project=? AND state=? AND <expr>=?)",
+            ),
+            (RunFilter { name: text("n"), ..base() }, Along::Name, 2, "runs_by_name (name=? AND <expr>=?)"),
+            (
+                RunFilter {
+                    name: text("n"),
+                    since: Some(jiff::Timestamp::now()),
+                    iteration: Some(3),
+                    ..base()
+                },
+                Along::Name,
+                1,
+                "runs_by_name (name=? AND <expr>=? AND created>?)",
+            ),
+        ] {
+            let explain = async |connection: &mut SqliteConnection, sql: String| -> Vec<String> {
+                let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+                let plan: Vec<(i64, i64, i64, String)> =
+                    sqlx::query_as(sql).fetch_all(connection).await.unwrap();
+                plan.into_iter().map(|step| step.3).collect()
+            };
+            let plan = explain(&mut connection, runs(&filter, along).into_sql().as_str().to_owned()).await;
+            let reads: Vec<&String> = plan.iter().filter(|step| step.contains("runs_by")).collect();
+            assert_eq!(reads.len(), parts, "{plan:#?}");
+            assert!(reads.iter().all(|step| step.ends_with(searched)), "{plan:#?}");
+            // Only what was found is put in order.
+            assert!(plan.iter().filter(|step| step.contains("B-TREE")).count() <= 1, "{plan:#?}");
+            let counted = Along::count(&[along], &filter).into_sql().as_str().to_owned();
+            let plan = explain(&mut connection, counted).await;
+            assert!(plan.iter().any(|step| step.contains("COVERING INDEX runs_by")), "{plan:#?}");
+        }
     }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use runtime_core::{
     Error, RunState,
     run::RunKey,
-    store::{function_of, refusal},
+    store::{Version, function_of, is_version, refusal},
 };
 use sqlx::{
     Arguments, AssertSqlSafe, SqliteConnection, error::BoxDynError, query, query_as, query_with,
     sqlite::SqliteArguments,
 };
 
+use super::documents::DocumentStatements;
 use crate::store::row::{FunctionRow, RunRow, TagRow};
 
 /// The most rows of one statement.
@@ -39,16 +40,16 @@ pub(super) struct Statements {
     create: Vec<Arc<str>>,
     update: Vec<Arc<str>>,
     rename: Arc<str>,
+    pub(super) documents: DocumentStatements,
 }
 
 impl Statements {
     pub(super) fn new() -> Self {
-        let sizes = || (0..=MAX_ROWS.ilog2()).map(|power| 1 << power);
         let create = |rows| {
             format!(
                 "WITH n ({COLUMNS}) AS ({}) INSERT INTO runs ({COLUMNS}, updated) SELECT {COLUMNS}, created FROM n \
                  WHERE uid IS NOT NULL ON CONFLICT (uid, iteration) DO NOTHING",
-                values(rows)
+                values(rows, COLUMN_COUNT)
             )
         };
         // Names almost never change, and then their indexes need not be touched.
@@ -56,29 +57,30 @@ impl Statements {
             format!(
                 "WITH n ({COLUMNS}) AS ({}) UPDATE runs SET {CHANGED} FROM n WHERE {UNCHANGED} \
                  AND runs.project = n.project AND runs.name = n.name AND runs.function_uri = n.function_uri",
-                values(rows)
+                values(rows, COLUMN_COUNT)
             )
         };
         let rename = format!(
             "WITH n ({COLUMNS}) AS ({}) UPDATE runs SET {CHANGED}, project = n.project, name = n.name, \
              function = n.function, function_uri = n.function_uri FROM n WHERE {UNCHANGED}",
-            values(1)
+            values(1, COLUMN_COUNT)
         );
         Self {
             create: sizes().map(|rows| create(rows).into()).collect(),
             update: sizes().map(|rows| update(rows).into()).collect(),
             rename: rename.into(),
+            documents: DocumentStatements::new(),
         }
     }
 
     /// Creates those of these runs that are not there yet; gives how many.
     pub(super) async fn create(&self, on: &mut SqliteConnection, rows: &[&RunRow]) -> sqlx::Result<u64> {
-        write_rows(on, sized(&self.create, rows)?, rows).await
+        write_rows(on, sized(&self.create, rows.len())?, rows).await
     }
 
     /// Changes those of these runs that have the revision before, the same names, and have not ended; gives how many.
     pub(super) async fn update(&self, on: &mut SqliteConnection, rows: &[&RunRow]) -> sqlx::Result<u64> {
-        write_rows(on, sized(&self.update, rows)?, rows).await
+        write_rows(on, sized(&self.update, rows.len())?, rows).await
     }
 
     /// Changes a run that may have other names now.
@@ -87,14 +89,20 @@ impl Statements {
     }
 }
 
-fn sized<'a>(statements: &'a [Arc<str>], rows: &[&RunRow]) -> sqlx::Result<&'a Arc<str>> {
-    let power = rows.len().next_power_of_two().ilog2() as usize;
-    statements.get(power).ok_or_else(|| sqlx::Error::Protocol(format!("{} rows at once", rows.len())))
+/// The sizes in which a statement is made.
+pub(super) fn sizes() -> impl Iterator<Item = usize> {
+    (0..=MAX_ROWS.ilog2()).map(|power| 1 << power)
+}
+
+/// The one of these statements for so many rows.
+pub(super) fn sized(statements: &[Arc<str>], rows: usize) -> sqlx::Result<&Arc<str>> {
+    let power = rows.next_power_of_two().ilog2() as usize;
+    statements.get(power).ok_or_else(|| sqlx::Error::Protocol(format!("{rows} rows at once")))
 }
 
 /// `VALUES (?,...),(?,...)`.
-fn values(rows: usize) -> String {
-    let row = format!("({})", vec!["?"; COLUMN_COUNT].join(","));
+pub(super) fn values(rows: usize, columns: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(","));
     format!("VALUES {}", vec![row; rows].join(","))
 }
 
@@ -177,7 +185,7 @@ pub(super) async fn delete_function(
     project: &str,
     name: &str,
 ) -> sqlx::Result<Result<u64, Error>> {
-    let users = users_of(on, project, name).await?;
+    let users = users_of(on, project, name, None).await?;
     if !users.is_empty() {
         return Ok(Err(refusal::in_use(project, name, &users)));
     }
@@ -185,8 +193,45 @@ pub(super) async fn delete_function(
     Ok(Ok(delete.bind(project).bind(name).execute(on).await?.rows_affected()))
 }
 
-/// The active runs of a function that is stored.
-async fn users_of(on: &mut SqliteConnection, project: &str, name: &str) -> sqlx::Result<Vec<String>> {
+/// Deletes one version, unless a run that has not ended needs it, or one tag. The caller has a transaction open.
+pub(super) async fn delete_version(
+    on: &mut SqliteConnection,
+    project: &str,
+    name: &str,
+    version: &Version,
+) -> sqlx::Result<Result<u64, Error>> {
+    let (sql, which) = match version {
+        Version::Tag(tag) => ("DELETE FROM tags WHERE project = ? AND name = ? AND tag = ?", tag),
+        Version::Hash(hash) => {
+            let users = users_of(on, project, name, Some(hash)).await?;
+            if !users.is_empty() {
+                return Ok(Err(refusal::in_use(project, name, &users)));
+            }
+            ("DELETE FROM functions WHERE project = ? AND name = ? AND hash = ?", hash)
+        }
+    };
+    let deleted = query(sql).bind(project).bind(name).bind(which.as_str()).execute(&mut *on).await?;
+    // `latest` points at what was stored last, where it went as well.
+    query(
+        "INSERT INTO tags (project, name, tag, hash) SELECT project, name, 'latest', hash FROM functions \
+         WHERE project = ?1 AND name = ?2 \
+         AND NOT EXISTS (SELECT 1 FROM tags WHERE project = ?1 AND name = ?2 AND tag = 'latest') \
+         ORDER BY updated DESC, id DESC LIMIT 1",
+    )
+    .bind(project)
+    .bind(name)
+    .execute(on)
+    .await?;
+    Ok(Ok(deleted.rows_affected()))
+}
+
+/// The active runs of a function that is stored, or of one version of it.
+async fn users_of(
+    on: &mut SqliteConnection,
+    project: &str,
+    name: &str,
+    hash: Option<&str>,
+) -> sqlx::Result<Vec<String>> {
     let active = RunState::ALL.iter().filter(|state| !state.is_terminal());
     let states: Vec<String> = active.map(|state| format!("'{state}'")).collect();
     // Active runs are few; by function there would be all that ever ran.
@@ -198,6 +243,8 @@ async fn users_of(on: &mut SqliteConnection, project: &str, name: &str) -> sqlx:
     );
     let rows: Vec<(String, u32, String)> =
         query_as(AssertSqlSafe(sql)).bind(name).bind(project).fetch_all(on).await?;
-    let users = rows.into_iter().filter(|(_, _, uri)| function_of(uri) == (project, name));
+    let users = rows.into_iter().filter(|(_, _, uri)| {
+        function_of(uri) == (project, name) && hash.is_none_or(|hash| is_version(uri, hash))
+    });
     Ok(users.map(|(uid, iteration, _)| RunKey { uid, iteration }.to_string()).collect())
 }

@@ -1,5 +1,6 @@
 //! `function`: what a function is, how it differs from another, and the stored ones.
 
+mod delete;
 mod diff;
 mod doc;
 mod export;
@@ -7,19 +8,17 @@ mod handlers;
 mod list;
 mod show;
 
-use runtimes::{
-    Error, Function, Request, Result,
-    core::{function::Reference, store::FunctionRecord},
-};
+use runtimes::{Error, Function, Request, Result, core::store::FunctionRecord};
 
 use super::run::request::{self, Source};
 use crate::{
     home::Home,
-    output::{Format, Terminal, human, stdio},
+    output::{Format, Terminal, stdio},
 };
 
 pub(crate) use list::Args as ListArgs;
 pub(crate) use list::execute as list;
+pub(crate) use show::handlers_table as handlers;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,7 +49,7 @@ enum Action {
     List(list::Args),
     Save(SaveArgs),
     Tag(TagArgs),
-    Delete(DeleteArgs),
+    Delete(delete::Args),
 }
 
 /// Print the hash of a function: the version that it is
@@ -97,14 +96,6 @@ struct TagArgs {
     tag: String,
 }
 
-/// Forget a stored function with all its versions; its runs stay
-#[derive(Debug, clap::Args)]
-struct DeleteArgs {
-    /// The function
-    #[arg(value_name = "[PROJECT/]NAME")]
-    function: String,
-}
-
 impl Args {
     pub(crate) fn format(&self) -> Format {
         match &self.action {
@@ -128,7 +119,7 @@ pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Res
         Action::List(args) => return list::execute(args, home, terminal).await,
         Action::Save(args) => save(&args, home).await?,
         Action::Tag(args) => tag(&args, home).await?,
-        Action::Delete(args) => delete(&args, home).await?,
+        Action::Delete(args) => delete::execute(&args, home).await?,
     };
     stdio::stdout(shown.as_bytes())?;
     Ok(0)
@@ -204,22 +195,6 @@ async fn tag(args: &TagArgs, home: &Home) -> Result<String> {
 fn said(record: &FunctionRecord) -> String {
     let metadata = &record.function.metadata;
     format!("{}/{}@{} ({})\n", metadata.project, metadata.name, metadata.hash, record.tags.join(", "))
-}
-
-async fn delete(args: &DeleteArgs, home: &Home) -> Result<String> {
-    let function = &args.function;
-    if function.strip_prefix("db://").unwrap_or(function).contains([':', '@']) {
-        return Err(Error::invalid("function delete", format!("{function:?} names one version"))
-            .help("a function is deleted with all its versions: leave out what follows `:` or `@`"));
-    }
-    let Reference { project, name, .. } = function.parse()?;
-    let project = if project.is_empty() { "default".to_owned() } else { project };
-    let versions = existing(home)?.open().await?.delete_function(&project, &name).await?;
-    if versions == 0 {
-        return Err(Error::not_found(format!("there is no function `{name}` in the project `{project}`"))
-            .help("`runtimes functions` lists what is stored"));
-    }
-    Ok(format!("deleted {project}/{name}: {}\n", human::count(versions, "version")))
 }
 
 /// A home that is there: looking does not make one.

@@ -95,18 +95,23 @@ fn table(function: &Function, record: Option<&FunctionRecord>, terminal: &Termin
     put("other fields", spec.extra.keys().cloned().collect::<Vec<_>>().join(", "));
     let mut out = table::render(&[], rows, Long::Wrap, terminal);
 
-    let handlers = handlers::of(function)?;
+    let handlers = handlers_table(function, terminal)?;
     if !handlers.is_empty() {
-        let row = |handler: &_| vec![text(doc::signature(handler)), text(first_line(&handler.doc))];
         out.push('\n');
-        out += &table::render(
-            &["HANDLER", "DESCRIPTION"],
-            handlers.iter().map(row).collect(),
-            Long::Wrap,
-            terminal,
-        );
+        out += &handlers;
     }
     Ok(out)
+}
+
+/// The handlers of a function, a line each; empty where it has none.
+pub(crate) fn handlers_table(function: &Function, terminal: &Terminal) -> Result<String> {
+    let handlers = handlers::of(function)?;
+    if handlers.is_empty() {
+        return Ok(String::new());
+    }
+    let row = |handler: &_| vec![text(doc::signature(handler)), text(first_line(&handler.doc))];
+    let rows = handlers.iter().map(row).collect();
+    Ok(table::render(&["HANDLER", "DESCRIPTION"], rows, Long::Wrap, terminal))
 }
 
 fn code_line(name: &str, code: &str) -> String {

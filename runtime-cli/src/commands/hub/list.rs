@@ -7,9 +7,12 @@ use runtimes::{
 };
 
 use super::{notes, quiet, reference};
-use crate::output::{
-    Format, OutputArgs, Terminal, data, human, stdio,
-    table::{self, Long, text},
+use crate::{
+    commands::function::handlers,
+    output::{
+        Format, OutputArgs, Terminal, data, human, stdio,
+        table::{self, Long, text},
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -50,11 +53,22 @@ pub(super) async fn list(args: ListArgs, hub: &Hub, terminal: &Terminal) -> Resu
     });
     match args.output.output {
         Format::Table if listing.items.is_empty() => {
-            stdio::stderr(b"no functions\n");
+            stdio::stderr(nothing(&args, hub).as_bytes());
             Ok(String::new())
         }
         Format::Table => Ok(render(&listing.items, terminal)),
         format => data(&listing.items, format),
+    }
+}
+
+/// What to say where nothing was found: the name of a hub may have been meant as one.
+fn nothing(args: &ListArgs, hub: &Hub) -> String {
+    match &args.search {
+        Some(text) if hub.sources().iter().any(|source| source.name == *text) => {
+            format!("no functions like {text:?}; those of this hub: runtimes hub list --source {text}\n")
+        }
+        Some(text) => format!("no functions like {text:?}\n"),
+        None => "no functions\n".to_owned(),
     }
 }
 
@@ -73,7 +87,7 @@ fn render(items: &[Item], terminal: &Terminal) -> String {
     table::render(&header, items.iter().map(row).collect(), Long::Cut, terminal)
 }
 
-pub(super) async fn show(args: ShowArgs, hub: &Hub) -> Result<String> {
+pub(super) async fn show(args: ShowArgs, hub: &Hub, terminal: &Terminal) -> Result<String> {
     let address = reference(&args.reference);
     let item = match address.starts_with("hub://") {
         true => Some(hub.item(&address, &quiet).await?),
@@ -86,10 +100,10 @@ pub(super) async fn show(args: ShowArgs, hub: &Hub) -> Result<String> {
         let shown = json!({ "item": item, "pin": imported.pin, "function": function });
         return data(&shown, args.output.output);
     }
-    Ok(details(item.as_ref(), function, &imported.pin.digest))
+    details(item.as_ref(), function, &imported.pin.digest, terminal)
 }
 
-fn details(item: Option<&Item>, function: &Function, digest: &str) -> String {
+fn details(item: Option<&Item>, function: &Function, digest: &str, terminal: &Terminal) -> Result<String> {
     let tags = item.map(|item| {
         let tag = |(tag, version): (&String, &String)| match tag == version || version.is_empty() {
             true => tag.clone(),
@@ -113,20 +127,11 @@ fn details(item: Option<&Item>, function: &Function, digest: &str) -> String {
     ];
     let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
     let rows = rows.map(|(name, value)| vec![text(name), text(value)]).collect();
-    let mut out = table::render(&[], rows, Long::Wrap, &Terminal::default());
-    if !spec.entry_points.is_empty() {
-        let rows = spec.entry_points.iter().map(|(name, entry)| {
-            let parameters: Vec<_> =
-                entry.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-            vec![text(name.clone()), text(parameters.join(", ")), text(human::shorten(&entry.doc, 80))]
-        });
+    let mut out = table::render(&[], rows, Long::Wrap, terminal);
+    let handlers = handlers(function, terminal)?;
+    if !handlers.is_empty() {
         out.push('\n');
-        out += &table::render(
-            &["HANDLER", "PARAMETERS", "DOC"],
-            rows.collect(),
-            Long::Wrap,
-            &Terminal::default(),
-        );
+        out += &handlers;
     }
-    out
+    Ok(out)
 }

@@ -62,7 +62,7 @@ pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Res
     let hub = Hub::open(home.path())?;
     let shown = match args.action {
         Action::List(args) => list::list(args, &hub, terminal).await?,
-        Action::Show(args) => list::show(args, &hub).await?,
+        Action::Show(args) => list::show(args, &hub, terminal).await?,
         Action::Pull(args) => pull::pull(args, &hub, home).await?,
         Action::Push(args) => push::push(args, &hub, home).await?,
         Action::Source(args) => source::execute(args, hub, terminal).await?,

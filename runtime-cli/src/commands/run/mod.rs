@@ -5,6 +5,7 @@ mod hyper;
 mod live;
 pub(crate) mod request;
 pub(crate) mod single;
+mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -26,10 +27,14 @@ Examples:
   runtimes run train:prod --detach                       a stored function, in the background
   runtimes run hub://describe --kind local               a function of a hub
   runtimes run square.py --handler square -p n=3 --count 1000 --parallel 32
+  runtimes run train.py --notify slack=secret:SLACK --schedule '30 2 * * *'
   runtimes run train.py --handler fit -x lr=0.1,0.01 -x depth=2,4 --selector max.accuracy
 
 Exit code: that of the program; 0 completed, 1 failed, 2 not started (bad input), 130 stopped
 with Ctrl-C, 143 stopped otherwise.";
+
+/// The heading of what is said of the command itself.
+const HOW: &str = "The command";
 
 /// Run a function on this machine
 #[derive(Debug, clap::Args)]
@@ -52,21 +57,25 @@ pub(crate) struct Args {
     function: FunctionArgs,
     #[command(flatten)]
     record: RecordArgs,
+    #[command(flatten)]
+    notify: watch::NotifyArgs,
+    #[command(flatten)]
+    schedule: watch::ScheduleArgs,
 
     /// Start it and return; it goes on by itself
-    #[arg(long, conflicts_with_all = ["watch", "count"])]
+    #[arg(long, help_heading = HOW, conflicts_with_all = ["watch", "count"])]
     detach: bool,
     /// Show its log until it ends (this is what `run` does unless it is told otherwise)
-    #[arg(long)]
+    #[arg(long, help_heading = HOW)]
     watch: bool,
     /// Run it so many times, and show a summary
-    #[arg(long, value_name = "N", conflicts_with = "hyper_params",
+    #[arg(long, help_heading = HOW, value_name = "N", conflicts_with = "hyper_params",
           value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
     /// So many at a time: runs with --count, or iterations [1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, help_heading = HOW, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     parallel: Option<u32>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = HOW)]
     pub(crate) output: OutputArgs,
 }
 
@@ -148,6 +157,10 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
     let signals = Signals::listen()?;
     let (detach, count, parallel) = (args.detach, args.count, args.parallel);
     let format = args.output.output;
+    let schedule = args.schedule.take();
+    if let Some(schedule) = &schedule {
+        schedule.times()?;
+    }
     let source = request::Source::of(std::mem::take(&mut args.target));
     let (orchestrator, request) = match source {
         // Bad files are refused before a store is made for them.
@@ -165,6 +178,11 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
             (orchestrator, request::build(function, args)?)
         }
     };
+    if let Some(schedule) = schedule {
+        let record = orchestrator.schedule(schedule, request).await?;
+        super::schedule::announce(&record, format)?;
+        return Ok(0);
+    }
     match count {
         _ if detach => detached(&orchestrator, request, home, format).await,
         Some(count) => {

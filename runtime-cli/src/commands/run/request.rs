@@ -8,7 +8,7 @@ use runtimes::{
     hub::{Hub, Reference},
 };
 
-use super::{Args, CallArgs, FunctionArgs, RecordArgs, hyper};
+use super::{Args, CallArgs, FunctionArgs, RecordArgs, hyper, watch};
 use crate::{commands::hub, home::Home, parse};
 
 /// The endings of files that can be run.
@@ -144,6 +144,7 @@ pub(super) fn build(mut request: Request, args: Args) -> Result<Request> {
         return Err(Error::invalid("--parallel", "there is one run only")
             .help("it says how many runs of --count, or iterations, go on at a time"));
     }
+    watch::notify(&mut request, args.notify)?;
     record(request, args.record)
 }
 

@@ -16,6 +16,9 @@ use crate::{
     signals::{Signals, Stop},
 };
 
+/// How long it waits for somebody who is to be told of the run; then a process in the background does.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// So many updates are shown at once at most.
 const BATCH: usize = 512;
 
@@ -42,7 +45,7 @@ pub(crate) async fn execute(
         _ => Vec::new(),
     };
     show(&run, &iterations, format, terminal)?;
-    take_over_orphans(&orchestrator, home).await;
+    leave(&orchestrator, home, &run).await;
     orchestrator.close().await?;
     match failure {
         Some(error) => Err(error),
@@ -144,9 +147,25 @@ fn show(run: &Run, iterations: &[RunRecord], format: Format, terminal: &Terminal
     Ok(())
 }
 
-/// Runs that lost their process are found at every command, so also after this one.
-async fn take_over_orphans(orchestrator: &Orchestrator, home: &Home) {
-    if orchestrator.orphans().await.is_ok_and(|orphans| !orphans.is_empty()) {
+/// Runs that lost their process are found at every command, so also after this one; so is what is still to be told of
+/// this run.
+async fn leave(orchestrator: &Orchestrator, home: &Home, run: &Run) {
+    let mut left = orchestrator.orphans().await.is_ok_and(|orphans| !orphans.is_empty());
+    if !run.spec.notifications.is_empty() {
+        orchestrator.flush(PATIENCE).await;
+        let record = orchestrator.find(&run.metadata.uid).await;
+        for (name, status) in record.into_iter().flat_map(|record| record.run.status.notifications) {
+            let (again, reason) = (status.status == "pending", status.reason.unwrap_or_default());
+            left |= again;
+            if status.status != "sent" {
+                let what = if again { "; it is tried again" } else { "" };
+                stdio::stderr(
+                    format!("warning: the notification {name} was not sent: {reason}{what}\n").as_bytes(),
+                );
+            }
+        }
+    }
+    if left {
         home.take_over().await;
     }
 }

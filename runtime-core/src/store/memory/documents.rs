@@ -87,6 +87,7 @@ fn matches(filter: &DocumentFilter, document: &Document) -> bool {
     filter.kind == document.kind
         && filter.project.as_ref().is_none_or(|project| *project == document.project)
         && filter.name.as_ref().is_none_or(|name| *name == document.name)
+        && filter.topic.as_ref().is_none_or(|topic| document.topic.as_ref() == Some(topic))
         && filter.parent.as_ref().is_none_or(|parent| document.parent.as_ref() == Some(parent))
         && filter.due_before.is_none_or(|before| document.due.is_some_and(|due| due <= before))
 }

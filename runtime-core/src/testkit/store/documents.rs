@@ -73,7 +73,13 @@ pub(super) async fn changed_by_revision(store: &dyn Store) {
         "a refused put_document leaves what is stored"
     );
 
-    let changed = Document { parent: None, due: None, body: json!([1, 2.5, null]), ..first.clone() };
+    let changed = Document {
+        topic: Some("new".to_owned()),
+        parent: None,
+        due: None,
+        body: json!([1, 2.5, null]),
+        ..first.clone()
+    };
     let second = put(store, changed).await;
     assert_eq!(second.revision, 2, "the first change makes revision 2");
     refused(
@@ -117,6 +123,12 @@ pub(super) async fn listed(store: &dyn Store) {
     }
     put(store, Document { project: "other".to_owned(), ..document("a") }).await;
     put(store, Document { kind: "artifact".to_owned(), due: at(0), ..document("a") }).await;
+    let topic = || Some("model".to_owned());
+    for (name, project) in [("x", "demo"), ("y", "other"), ("z", "demo")] {
+        let about = Document { kind: "artifact".to_owned(), topic: topic(), ..document(name) };
+        put(store, Document { project: project.to_owned(), ..about }).await;
+        next_microsecond();
+    }
     let all = || DocumentFilter::of("schedule");
     let demo = || DocumentFilter { project: Some("demo".to_owned()), ..all() };
     expect(store, "of an unknown kind", DocumentFilter::of("sched"), &[]).await;
@@ -124,6 +136,17 @@ pub(super) async fn listed(store: &dyn Store) {
     expect(store, "of a project", demo(), &["d", "c", "b", "a"]).await;
     expect(store, "with a limit", DocumentFilter { limit: 2, ..demo() }, &["d", "c"]).await;
     expect(store, "by name", DocumentFilter { name: Some("a".to_owned()), ..all() }, &["a", "a"]).await;
+    let about = || DocumentFilter { topic: topic(), ..DocumentFilter::of("artifact") };
+    let about_in = |project: &str| DocumentFilter { project: Some(project.to_owned()), ..about() };
+    expect(store, "by topic", about(), &["z", "y", "x"]).await;
+    expect(
+        store,
+        "by topic and project, with a limit",
+        DocumentFilter { limit: 1, ..about_in("demo") },
+        &["z"],
+    )
+    .await;
+    expect(store, "by a topic that nothing is about", DocumentFilter { topic: topic(), ..all() }, &[]).await;
     expect(store, "by project and name", DocumentFilter { name: Some("a".to_owned()), ..demo() }, &["a"])
         .await;
     expect(store, "by run", DocumentFilter { parent: Some(run.clone()), ..all() }, &["b"]).await;
@@ -160,7 +183,8 @@ pub(super) async fn written_with_a_run(store: &dyn Store) {
     let mine = |name: &str| Document { parent: Some(key.clone()), ..document(name) };
     put(store, document("old")).await;
     ok("a legal transition", run.run.transition(RunState::Running, Timestamp::now()));
-    let both = [mine("new"), Document { body: json!(2), revision: 77, ..mine("old") }];
+    let topic = Some("t".to_owned());
+    let both = [mine("new"), Document { topic, body: json!(2), revision: 77, ..mine("old") }];
     let revision = ok("update_run_with", store.update_run_with(&run, &both).await);
     assert_eq!(revision, 2, "update_run_with gives the revision of the run");
     let stored = ok("get_run", store.get_run(&key).await);

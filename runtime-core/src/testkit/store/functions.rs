@@ -170,3 +170,54 @@ pub(super) async fn deleted_unless_needed(store: &dyn Store) {
     let other = ok("list_functions", store.list_functions(None, true).await);
     assert_eq!(other.len(), 2, "functions of the same name in other projects stay");
 }
+
+pub(super) async fn versions_deleted(store: &dyn Store) {
+    let mut hashes = Vec::new();
+    for file in ["a.py", "b.py", "c.py"] {
+        hashes.push(put(store, &function("demo", "train", file), Some("v1")).await);
+    }
+    let [a, b, c] = &hashes[..] else { return };
+    ok("tag_function", store.tag_function("demo", "train", a, "prod").await);
+    let delete = async |version: &Version| store.delete_version("demo", "train", version).await;
+    let by_hash = |hash: &String| Version::Hash(hash.clone());
+
+    assert!(ok("delete_version of a tag", delete(&tag("v1")).await), "says that there was such a tag");
+    assert_eq!(hash_of(store, &tag("v1")).await, None, "the tag is gone");
+    assert_eq!(hash_of(store, &by_hash(c)).await.as_ref(), Some(c), "the version stays");
+    assert!(!ok("delete_version of a tag", delete(&tag("v1")).await), "says that there is no such tag");
+    assert!(
+        !ok("delete_version", delete(&by_hash(&"0".repeat(40))).await),
+        "says that there is no such version"
+    );
+    assert!(
+        !ok("delete_version", store.delete_version("other", "train", &by_hash(a)).await),
+        "of this project only"
+    );
+
+    let mut needs = record(1);
+    needs.run.spec.function = format!("demo/train@{c}");
+    let run = create(store, needs).await;
+    refused(
+        "delete_version of what an active run needs",
+        ErrorKind::Conflict,
+        &uid(1),
+        delete(&by_hash(c)).await,
+    );
+    assert_eq!(
+        hash_of(store, &Version::default()).await.as_ref(),
+        Some(c),
+        "a refused delete_version changes nothing"
+    );
+    assert!(ok("delete_version", delete(&by_hash(a)).await), "a version that no run needs is deleted");
+    assert_eq!(hash_of(store, &tag("prod")).await, None, "its tags go with it");
+    assert_eq!(hash_of(store, &Version::default()).await.as_ref(), Some(c), "`latest` stays where it was");
+    advance(store, run, RunState::Completed).await;
+    assert!(ok("delete_version", delete(&by_hash(c)).await), "a version that no active run needs is deleted");
+    assert_eq!(
+        hash_of(store, &Version::default()).await.as_ref(),
+        Some(b),
+        "`latest` points at the newest other one"
+    );
+    assert!(ok("delete_version", delete(&by_hash(b)).await), "the last version is deleted");
+    assert!(ok("list_functions", store.list_functions(None, true).await).is_empty(), "nothing is left of it");
+}

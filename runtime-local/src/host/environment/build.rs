@@ -116,6 +116,11 @@ impl Environments {
         let (key_interpreter, tool, dir) = (key.interpreter.clone(), tool.name(), dir.to_owned());
         let requirements = lines.iter().map(|line| mask(line)).collect();
         blocking(move || {
+            // On the disk before it is said to be there: thousands of files are best written out together.
+            #[cfg(target_os = "linux")]
+            fs::File::open(&dir)
+                .and_then(|dir| rustix::fs::syncfs(dir).map_err(io::Error::from))
+                .map_err(|source| Error::io("write", &dir, source))?;
             let (created, size) = (Timestamp::now(), size_of(&dir));
             let marker =
                 Marker { requirements, interpreter: key_interpreter, tool: tool.to_owned(), created, size };
