@@ -115,6 +115,10 @@ fn wrong_type(path: &str, message: &str, found: Option<&Value>) -> Error {
     match found {
         Value::Number(_) | Value::Bool(_) if expected == "a text" => error.help(format!("write \"{found}\"")),
         Value::String(text) if expected == "a list" && is_word(text) => error.help(format!("write [{text}]")),
+        Value::Object(_) if expected == "a list" && (path == "env" || path.ends_with(".env")) => {
+            error.help("write each one as an entry: `- {name: NAME, value: VALUE}`")
+        }
+        Value::Object(_) if expected == "a list" => error.help("each entry of a list begins with `- `"),
         _ => error,
     }
 }
