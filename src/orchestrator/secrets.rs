@@ -229,7 +229,7 @@ fn is_sensitive(name: &str, value: &Value) -> bool {
         return value.as_str().is_some_and(|text| !text.is_empty());
     }
     match value {
-        Value::String(url) if name == "url" => url.contains(['?', '@']),
+        Value::String(url) if name == "url" => Notification::is_secret_address(url),
         Value::Object(headers) if name == "headers" => !headers.is_empty(),
         _ => false,
     }

@@ -16,6 +16,9 @@ pub const NOTIFIABLE: [RunState; 4] =
 /// A secret parameter of this name holds all secret parameters, as one JSON object: how MLRun masks them.
 const WHOLE: &str = "secret";
 
+/// A part of a path that is so long may be a token.
+const TOKEN: usize = 16;
+
 /// How a message reaches somebody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -188,6 +191,14 @@ impl Notification {
         self.secret_params.as_ref().is_some_and(|params| params.len() == 1 && params.contains_key(WHOLE))
     }
 
+    /// Whether an address says who somebody is: by a password, in its query, or, as those of chat programs do, by a
+    /// token in its path.
+    pub fn is_secret_address(url: &str) -> bool {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        host.contains('@') || rest.contains('?') || path.split('/').any(|part| part.len() >= TOKEN)
+    }
+
     /// A parameter that is not secret, as text.
     pub fn param(&self, name: &str) -> Option<String> {
         match self.params.as_ref()?.get(name)? {
@@ -343,6 +354,19 @@ mod tests {
             assert_eq!(error.location().unwrap(), format!("spec.notifications[0].{place}"));
             assert!(error.help_text().unwrap_or_default().contains(help), "{error}");
             assert!(!error.to_string().contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn addresses_that_say_who_one_is() {
+        for (url, secret) in [
+            ("https://example.org/hooks/train", false),
+            ("http://localhost:8080", false),
+            ("https://example.org/hook?sig=1", true),
+            ("https://me:word@example.org/hook", true),
+            ("https://example.org/api/webhooks/123/0a1B2c3D4e5F6g7H8i", true),
+        ] {
+            assert_eq!(Notification::is_secret_address(url), secret, "{url}");
         }
     }
 }

@@ -132,7 +132,7 @@ fn notification(text: &str) -> Result<Notification> {
         Err(Error::invalid("--notify", format!("where does the {kind} notification go?")).help(help))
     };
     if !place.starts_with("secret:")
-        && (kind == NotificationKind::Slack && !place.is_empty() || has_secret(place))
+        && (kind == NotificationKind::Slack && !place.is_empty() || Notification::is_secret_address(place))
     {
         let message =
             "this address is a secret, and the command line can be read by everybody on this machine";
@@ -167,13 +167,6 @@ fn notification(text: &str) -> Result<Notification> {
     Ok(notification)
 }
 
-/// Whether an address says who somebody is: with a password, or in its query.
-fn has_secret(address: &str) -> bool {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
-    host.contains('@') || rest.contains('?')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,8 +180,12 @@ mod tests {
         assert_eq!(read("slack=secret:S").unwrap(), json!(["slack", null, {"webhook": "S"}]));
         let git = json!(["git", {"repo": "a/b", "issue": "12"}, {"token": "GIT_TOKEN"}]);
         assert_eq!(read("git=a/b#12").unwrap(), git);
-        for secret in ["slack=https://h/s3cret", "webhook=https://u:s3cret@h/", "webhook=https://h/x?s3cret"]
-        {
+        for secret in [
+            "slack=https://h/s3cret",
+            "webhook=https://u:s3cret@h/",
+            "webhook=https://h/x?s3cret",
+            "webhook=https://h/s3cret/0a1B2c3D4e5F6g7H8i",
+        ] {
             let error = read(secret).unwrap_err();
             assert!(
                 !error.to_string().contains("s3cret") && error.help_text().unwrap().contains("secret set")
