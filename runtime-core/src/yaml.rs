@@ -201,7 +201,10 @@ pub(crate) fn check_text(bytes: &[u8], origin: &str) -> Result<()> {
 /// `NotFound` and its like where it cannot be read; `Invalid` where it is no text, or too much of it.
 pub fn text_of(path: &Path) -> Result<String> {
     let origin = path.display().to_string();
-    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::not_found(format!("there is no file {origin}")).source(error),
+        _ => Error::io("read", path, error),
+    })?;
     let mut bytes = Vec::new();
     // One byte more than is allowed, so that what is too large (or never ends) is seen and not read.
     let limit = MAX_BYTES as u64 + 1;

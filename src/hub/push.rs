@@ -82,19 +82,20 @@ impl Hub {
         let parcel = parcel(function, base)?;
         let _alone = alone(&root)?;
         sweep(&root)?;
-        let empty = fs::read_dir(&root)
+        // Whoever was killed with its first push may have left folders: these are no items.
+        let has_items = fs::read_dir(&root)
             .map_err(|error| Error::io("read", &root, error))?
             .flatten()
-            .all(|entry| entry.file_name().to_string_lossy().starts_with('.') || entry.path().is_file());
+            .any(|entry| entry.path().join("function.yaml").is_file());
         match catalog_folder(&root, source) {
             Some(folder) => catalogued(&root.join(folder), parcel, push),
-            None if empty => catalogued(&new_catalog(&root, source)?, parcel, push),
-            None => plain(&root, parcel, push),
+            None if has_items => plain(&root, parcel, push),
+            None => catalogued(&new_catalog(&root, source)?, parcel, push),
         }
     }
 }
 
-/// Makes an empty hub in MLRun's layout.
+/// Makes a hub in MLRun's layout, where there are no items yet.
 fn new_catalog(root: &Path, source: &HubSource) -> Result<PathBuf> {
     let folder = root.join("functions").join(&source.channel);
     write_whole(&folder.join(CATALOG), b"{}")?;

@@ -157,7 +157,10 @@ fn a_syntax_error_with_a_caret() {
 #[test]
 fn nothing_to_read() {
     let folder = Folder::with("f.py", "def f(data):\n    pass\n");
-    folder.run("run f.py --handler f --param-file gone.yaml").code(2).says(&["error: cannot read gone.yaml"]);
+    folder
+        .run("run f.py --handler f --param-file gone.yaml")
+        .code(2)
+        .says(&["error: there is no file gone.yaml"]);
     folder.write("list.yaml", "- 1\n");
     folder.run("run f.py --param-file list.yaml").code(2).says(&["list.yaml: ", "row 1 is no mapping"]);
     assert!(folder.runs().is_empty());
