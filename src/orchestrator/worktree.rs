@@ -16,6 +16,9 @@ use tokio::sync::watch;
 /// What was seen so recently is not looked at again.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// What was seen so recently will do while git is asked again: many runs a second do not wait for it each second.
+const STALE: Duration = Duration::from_secs(2);
+
 /// How long the end of a run may wait for git.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -37,9 +40,29 @@ pub(super) struct WorkTrees {
 
 #[derive(Default)]
 struct Known {
-    trees: HashMap<PathBuf, (Instant, watch::Receiver<Answer>)>,
+    trees: HashMap<PathBuf, Tree>,
     /// What each run that is followed waits for.
     runs: HashMap<RunKey, Vec<(String, watch::Receiver<Answer>)>>,
+}
+
+struct Tree {
+    asked: Instant,
+    answer: watch::Receiver<Answer>,
+    /// What git said the time before, where that is not old.
+    before: Option<watch::Receiver<Answer>>,
+}
+
+impl Tree {
+    fn ask(root: &str, home: &Path, now: Instant, last: Option<Self>) -> Self {
+        let recent = last.filter(|last| now.duration_since(last.asked) < STALE);
+        let before = recent.map(|last| last.answer).filter(|answer| answer.borrow().is_some());
+        Self { asked: now, answer: ask(root, home), before }
+    }
+
+    fn answer(&self) -> watch::Receiver<Answer> {
+        let known = self.before.as_ref().filter(|_| self.answer.borrow().is_none());
+        known.unwrap_or(&self.answer).clone()
+    }
 }
 
 impl WorkTrees {
@@ -55,11 +78,16 @@ impl WorkTrees {
         }
         let now = Instant::now();
         let mut known = self.known();
-        known.trees.retain(|_, (since, _)| now.duration_since(*since) < FRESH);
+        known.trees.retain(|_, tree| now.duration_since(tree.asked) < STALE);
         let mut answers = Vec::new();
         for root in commits.keys() {
-            let answer = known.trees.entry(PathBuf::from(root)).or_insert_with(|| (now, ask(root, home)));
-            answers.push((root.clone(), answer.1.clone()));
+            let path = PathBuf::from(root);
+            let tree = match known.trees.remove(&path) {
+                Some(tree) if now.duration_since(tree.asked) < FRESH => tree,
+                last => Tree::ask(root, home, now, last),
+            };
+            answers.push((root.clone(), tree.answer()));
+            known.trees.insert(path, tree);
         }
         known.runs.insert(run.key(), answers);
     }
