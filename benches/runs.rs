@@ -223,7 +223,7 @@ async fn writes(store: &Arc<SqliteStore>, count: usize) -> Outcome<f64> {
                 run.metadata.project = "default".to_owned();
                 run.spec.function = "default/nothing@0".to_owned();
                 let record = RunRecord {
-                    run,
+                    run: run.into(),
                     revision: 0,
                     owner: "floor".to_owned(),
                     target: "host".to_owned(),

@@ -174,7 +174,7 @@ fn one_that_was_suspended_for_too_long_gives_up_what_others_ended() {
         other.signal(Signal::CONT);
         assert!(other.until("@error"), "it tells whoever waits what is recorded");
         assert!(other.end().success());
-        assert_eq!(only_run(&far).await.run, lost, "what is recorded stays");
+        assert_eq!(*only_run(&far).await.run, lost, "what is recorded stays");
         scene.is_clean("suspended");
     });
 }

@@ -34,7 +34,7 @@ pub(crate) async fn ratios(folder: &Path) {
         store.put_document(&document(n)).await.unwrap();
         times[1].push(started.elapsed());
         run.revision = 1;
-        run.run.transition(RunState::Completed, Timestamp::now()).unwrap();
+        run.run_mut().transition(RunState::Completed, Timestamp::now()).unwrap();
         let of_run = Document { parent: Some(run.run.key()), ..document(n + TOGETHER * 2) };
         let started = Instant::now();
         store.update_run_with(&run, &[of_run]).await.unwrap();

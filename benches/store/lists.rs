@@ -27,7 +27,7 @@ pub(crate) async fn fill(store: &Arc<dyn Store>) {
                     n if n % 100 == 0 => RunState::Error,
                     _ => RunState::Completed,
                 };
-                record.run.transition(state, Timestamp::now()).unwrap();
+                record.run_mut().transition(state, Timestamp::now()).unwrap();
                 if state.is_terminal() {
                     record.owner.clear();
                 }
@@ -43,7 +43,7 @@ pub(crate) async fn fill(store: &Arc<dyn Store>) {
 /// Most are iterations of a few runs.
 fn listed(n: u32) -> RunRecord {
     let mut record = record(n);
-    record.run.metadata.iteration = n % 1000;
+    record.run_mut().metadata.iteration = n % 1000;
     record
 }
 

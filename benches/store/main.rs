@@ -61,7 +61,7 @@ fn record(n: u32) -> RunRecord {
     run.spec.parameters.insert("rate".to_owned(), json!(0.001));
     run.spec.parameters.insert("epochs".to_owned(), json!(20));
     run.status.results.insert("accuracy".to_owned(), json!(0.973));
-    RunRecord { run, revision: 0, owner: "one".to_owned(), target: "host".to_owned(), attempt: 0 }
+    RunRecord { run: run.into(), revision: 0, owner: "one".to_owned(), target: "host".to_owned(), attempt: 0 }
 }
 
 /// SQLite alone, with the same promises: one connection, BEGIN, INSERT, COMMIT.
@@ -140,7 +140,7 @@ async fn concurrent<S: Store + 'static>(
                 store.create_run(&run).await.unwrap();
                 run.revision = 1;
                 for state in [RunState::Running, RunState::Completed] {
-                    run.run.transition(state, Timestamp::now()).unwrap();
+                    run.run_mut().transition(state, Timestamp::now()).unwrap();
                     run.revision = store.update_run(&run).await.unwrap();
                 }
             }

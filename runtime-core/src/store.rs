@@ -5,7 +5,7 @@ mod memory;
 pub mod refusal;
 mod uri;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -20,8 +20,8 @@ pub use uri::{function_of, is_version};
 /// A run as it is kept: the run, and who follows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunRecord {
-    /// The run.
-    pub run: Run,
+    /// The run. Shared, since many look at it and few change it ([`Self::run_mut`]).
+    pub run: Arc<Run>,
     /// Counts the changes: a change is made on the revision that was read, or refused.
     pub revision: u64,
     /// The orchestrator that follows it; empty when it has ended.
@@ -30,6 +30,13 @@ pub struct RunRecord {
     pub target: String,
     /// Which attempt is the current one, from 0.
     pub attempt: u32,
+}
+
+impl RunRecord {
+    /// The run, to be changed; nobody else who holds it sees that.
+    pub fn run_mut(&mut self) -> &mut Run {
+        Arc::make_mut(&mut self.run)
+    }
 }
 
 /// Which runs to list; the newest first.

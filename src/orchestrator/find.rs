@@ -18,7 +18,7 @@ impl Orchestrator {
         match (self.find_whole(uid_or_name).await, iteration) {
             (Err(error), Some((run, iteration @ 1..))) if error.kind() == ErrorKind::NotFound => {
                 let parent = self.find_whole(run).await.map_err(|_| error)?;
-                let key = RunKey { uid: parent.run.metadata.uid, iteration };
+                let key = RunKey { iteration, ..parent.run.key() };
                 self.inner.get(&key).await.map_err(|error| {
                     error.help(format!("`runtimes get {run} --iterations` lists what there is of it"))
                 })
@@ -47,7 +47,7 @@ impl Orchestrator {
         match found.len() {
             1 => {
                 let mut record = found.remove(0);
-                self.inner.put_notifications(&mut record.run).await?;
+                self.inner.put_notifications(record.run_mut()).await?;
                 Ok(record)
             }
             0 => Err(Error::not_found(format!("there is no run {uid_or_name:?}"))

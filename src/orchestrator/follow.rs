@@ -72,7 +72,7 @@ pub(super) struct Follow {
 
 impl Follow {
     /// Follows the run to its end.
-    pub(super) async fn run(mut self, job: Job) {
+    pub(super) async fn run(mut self: Box<Self>, job: Job) {
         let key = job.key.clone();
         let outcome = self.follow(job).await;
         if let Err(error) = &outcome {
@@ -102,13 +102,13 @@ impl Follow {
     async fn follow(&mut self, mut job: Job) -> Result<()> {
         loop {
             if self.record.run.state() == RunState::PendingRetry {
-                self.wait_for_retry().await?;
+                Box::pin(self.wait_for_retry()).await?;
                 if self.record.run.state().is_terminal() {
                     return Ok(());
                 }
                 job.resumed = false;
                 job.attempt = self.record.attempt;
-                job.run = Arc::new(self.record.run.clone());
+                job.run = Arc::clone(&self.record.run);
             }
             self.attempt(job.clone()).await?;
             if self.record.run.state().is_terminal() {
@@ -291,7 +291,7 @@ impl Follow {
         let mut pause = Duration::from_millis(20);
         loop {
             let mut next = self.record.clone();
-            match change(&mut next.run, Timestamp::now()) {
+            match change(next.run_mut(), Timestamp::now()) {
                 Ok(true) => {}
                 // Nothing to change, or it may not be any more.
                 Ok(false) | Err(_) => return Ok(true),
@@ -332,7 +332,7 @@ impl Follow {
 
     /// Shows the run as it is recorded.
     fn show(&self) {
-        let run = Arc::new(self.record.run.clone());
+        let run = Arc::clone(&self.record.run);
         self.live.send_modify(|live| live.run = run);
     }
 

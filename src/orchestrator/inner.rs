@@ -154,7 +154,8 @@ impl Inner {
         self.active().insert(key.clone(), active);
         self.count.send_modify(|count| *count += 1);
         let grace = follow::grace(&job);
-        let follow = Follow {
+        // On the heap: futures are moved.
+        let follow = Box::new(Follow {
             inner: Arc::clone(self),
             record,
             runtime,
@@ -167,7 +168,7 @@ impl Inner {
             notes: Vec::new(),
             packages: None,
             overdue: None,
-        };
+        });
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {
             active.task = Some(task);
@@ -200,7 +201,7 @@ impl Inner {
             if record.run.state() == RunState::Aborting {
                 return Ok(());
             }
-            record.run.transition(RunState::Aborting, Timestamp::now())?;
+            record.run_mut().transition(RunState::Aborting, Timestamp::now())?;
             match self.store.update_run(&record).await {
                 Err(error) if error.kind() == ErrorKind::Conflict => {}
                 other => return other.map(drop),

@@ -106,8 +106,13 @@ impl Orchestrator {
     ///
     /// # Errors
     /// Where anything about the request is wrong; then nothing was recorded or started.
-    pub async fn submit(&self, request: impl Into<Request>) -> Result<Handle> {
-        let request = request.into();
+    pub fn submit(&self, request: impl Into<Request>) -> impl Future<Output = Result<Handle>> + Send {
+        // On the heap: futures are moved.
+        let request = Box::new(request.into());
+        async move { self.submit_boxed(request).await }
+    }
+
+    async fn submit_boxed(&self, request: Box<Request>) -> Result<Handle> {
         let mut prepared = self.inner.prepare(&request).await?;
         self.inner.record(&mut prepared).await?;
         let key = prepared.record.run.key();
@@ -128,8 +133,9 @@ impl Orchestrator {
     ///
     /// # Errors
     /// As [`Self::submit`], or when the run cannot be followed to its end.
-    pub async fn run(&self, request: impl Into<Request>) -> Result<Run> {
-        self.submit(request).await?.wait().await
+    pub fn run(&self, request: impl Into<Request>) -> impl Future<Output = Result<Run>> + Send {
+        let submitted = self.submit(request);
+        async move { submitted.await?.wait().await }
     }
 
     /// As [`Self::submit`], but the run goes on when this orchestrator is closed; the next one takes it up.

@@ -162,7 +162,7 @@ impl Inner {
         let verdict = Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() };
         let now = Timestamp::now();
         let before = record.run.state();
-        reduce::reduce(&mut record.run, &verdict, now, now);
+        reduce::reduce(record.run_mut(), &verdict, now, now);
         record.owner = String::new();
         match self.update_telling(&record, before, Vec::new()).await {
             // It lives after all, or somebody else was faster.
@@ -206,7 +206,8 @@ impl Inner {
         let first = sweep.as_ref().map(|sweep| sweep.child(&Sweep::base(&record.run), 1));
         let plan = runtime.plan(function, first.as_ref().unwrap_or(&record.run))?;
         let target = self.target_of(record)?;
-        let mut job = self.with_source(function, self.job(record.run.clone(), plan, record.attempt, true))?;
+        let mut job =
+            self.with_source(function, self.job(Arc::clone(&record.run), plan, record.attempt, true))?;
         job.resumed = true;
         let log = LogWriter::resume(self.log_path(&record.run.key()), retry::log_begin(&record.run))?;
         match sweep {
@@ -246,7 +247,7 @@ impl Inner {
         let verdict = Verdict { state: RunState::Error, cause: Some(cause), ..Verdict::default() };
         let now = Timestamp::now();
         let before = record.run.state();
-        reduce::reduce(&mut record.run, &verdict, now, now);
+        reduce::reduce(record.run_mut(), &verdict, now, now);
         record.owner = String::new();
         self.update_telling(&record, before, Vec::new()).await.map(drop)
     }

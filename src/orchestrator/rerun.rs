@@ -1,6 +1,9 @@
 //! Running again precisely what a run ran, and saying what cannot be as it was.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use runtime_core::{
     Error, ErrorKind, Function, Result, Run, labels,
@@ -50,7 +53,7 @@ impl Orchestrator {
             differences
                 .push(format!("artifacts are written over those of the run, in {}", run.spec.output_path));
         }
-        Ok(Reproduction { request: request(run, record.function)?, differences })
+        Ok(Reproduction { request: request(Arc::unwrap_or_clone(run), record.function)?, differences })
     }
 }
 

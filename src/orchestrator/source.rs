@@ -235,7 +235,17 @@ mod fetch {
             &mut self,
             mut job: Job,
         ) -> Result<Option<(Job, Option<Prepared>)>> {
-            let Some(source) = job.source.take() else { return Ok(Some((job, None))) };
+            match job.source.take() {
+                Some(source) => Box::pin(self.fetch_from(source, job)).await,
+                None => Ok(Some((job, None))),
+            }
+        }
+
+        async fn fetch_from(
+            &mut self,
+            source: Source,
+            mut job: Job,
+        ) -> Result<Option<(Job, Option<Prepared>)>> {
             let annotations = &self.record.run.metadata.annotations;
             // An iteration has its parent's annotations, and a folder of its own.
             let own = self.inner.source_folder(&job.key);
@@ -256,7 +266,7 @@ mod fetch {
                             return Ok(None);
                         }
                     }
-                    job.run = std::sync::Arc::new(self.record.run.clone());
+                    job.run = std::sync::Arc::clone(&self.record.run);
                     Ok(Some((job, kept)))
                 }
                 Some(Err(error)) => {

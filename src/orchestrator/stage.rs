@@ -137,6 +137,15 @@ impl Follow {
         if !fetches && url.is_none() {
             return Ok(None);
         }
+        Box::pin(self.fetch_and_probe(job, fetches, url)).await
+    }
+
+    async fn fetch_and_probe(
+        &mut self,
+        job: &mut Job,
+        fetches: bool,
+        url: Option<Place>,
+    ) -> Result<Option<Verdict>> {
         if self.record.run.state() == RunState::Aborting {
             // Of a run that is taken up the target knows whether it was started; it starts nothing now.
             return Ok((!job.resumed).then(stopped));

@@ -56,7 +56,7 @@ impl Inner {
         let Checked { function, runtime, notes } = &*checked;
         let (function, runtime) = (Arc::clone(function), Arc::clone(runtime));
 
-        let mut run = new_run(&function, request, &base_dir, &work_dir)?;
+        let mut run = Box::new(new_run(&function, request, &base_dir, &work_dir)?);
         if !function.spec.build.source.is_empty() {
             // The code lies elsewhere; what is given to a run stays relative to the function.
             run.spec.input_path = base_dir.join(&run.spec.input_path).display().to_string();
@@ -71,20 +71,19 @@ impl Inner {
         }
         run.status.provenance = provenance::of(&run, &function, &base_dir);
         // Of many iterations the first one stands for all.
-        let (planned, whole) = match &sweep {
-            Some(sweep) => (iterate::check(&*runtime, &function, &run, sweep)?, Some(run)),
+        let run: Arc<Run> = run.into();
+        let planned = match &sweep {
+            Some(sweep) => Arc::new(iterate::check(&*runtime, &function, &run, sweep)?),
             None => {
                 runtime.validate(&function, &run)?;
-                (run, None)
+                Arc::clone(&run)
             }
         };
         let plan = runtime.plan(&function, &planned)?;
         let target = self.target_for(&*runtime, &plan)?;
         let mut job = self.with_source(&function, self.job(planned, plan, 0, detached))?;
         let found = target.check(&job).await?;
-        if let Some(whole) = whole {
-            job.run = Arc::new(whole);
-        }
+        job.run = run;
         let run = Arc::make_mut(&mut job.run);
         let of_sweep = sweep.iter().flat_map(|sweep| &sweep.notes);
         let of_all = request.notes.iter().chain(notes).chain(&source_notes).chain(&secret_notes);
@@ -99,7 +98,7 @@ impl Inner {
             .help("run it without `--detach`, or from a program that stays"));
         }
         let record = RunRecord {
-            run: run.clone(),
+            run: Arc::clone(&job.run),
             revision: 0,
             owner: self.owner.id().to_owned(),
             target: target.name().to_owned(),
@@ -154,7 +153,7 @@ impl Inner {
     }
 
     /// The job of a run, as a target takes it.
-    pub(super) fn job(&self, run: Run, plan: Plan, attempt: u32, detached: bool) -> Job {
+    pub(super) fn job(&self, run: Arc<Run>, plan: Plan, attempt: u32, detached: bool) -> Job {
         let folder = |label: &str| run.metadata.annotations.get(label).map(PathBuf::from).unwrap_or_default();
         Job {
             key: run.key(),
@@ -165,7 +164,7 @@ impl Inner {
             artifact_path: self.artifact_path(&run),
             secrets: Arc::new(self.run_secrets(&run)),
             inputs: BTreeMap::new(),
-            run: Arc::new(run),
+            run,
             log_position: LogPosition::default(),
             resumed: false,
             detached,

@@ -149,7 +149,7 @@ impl Handle {
                 let record =
                     record.ok_or_else(|| Error::not_found(format!("there is no run {}", self.key)))?;
                 let ended = record.run.state().is_terminal();
-                Ok((Arc::new(record.run), None, None, ended))
+                Ok((record.run, None, None, ended))
             }
         }
     }

@@ -62,7 +62,7 @@ async fn a_run_outlives_a_server_that_is_away() {
     assert!(since.elapsed() > lease / 3, "it was away for a while");
     let run = within(handle.wait()).await.unwrap();
     assert_eq!((run.state(), run.status.exit_code), (RunState::Error, Some(3)));
-    assert_eq!(only_run(&orchestrator).await.run, run);
+    assert_eq!(*only_run(&orchestrator).await.run, run);
     assert_eq!(within(end_of(&orchestrator, &run.key())).await, run);
     within(orchestrator.close()).await.unwrap();
     scene.is_clean("away");

@@ -41,7 +41,7 @@ async fn results_artifacts_and_labels_are_recorded() {
         assert!(artifact.target_path().starts_with(scene.home().join("artifacts/demo").to_str().unwrap()));
         assert!(run.status.start_time <= run.status.end_time && run.status.end_time.is_some());
         // What is said is what is stored.
-        assert_eq!(orchestrator.find(&run.metadata.uid).await.unwrap().run, run);
+        assert_eq!(*orchestrator.find(&run.metadata.uid).await.unwrap().run, run);
         let filter = RunFilter {
             labels: BTreeMap::from([("colour".into(), "red".into()), ("kind".into(), kind.into())]),
             ..RunFilter::default()
@@ -148,8 +148,8 @@ async fn runs_and_functions_are_found_and_deleted() {
     let mut tagged = shell(scene.path(), "echo two").name("mine");
     tagged.tag = "prod".into();
     let second = orchestrator.run(tagged).await.unwrap();
-    assert_eq!(orchestrator.find("mine").await.unwrap().run, second, "the newest of a name");
-    assert_eq!(orchestrator.find(&first.metadata.uid[..10]).await.unwrap().run, first);
+    assert_eq!(*orchestrator.find("mine").await.unwrap().run, second, "the newest of a name");
+    assert_eq!(*orchestrator.find(&first.metadata.uid[..10]).await.unwrap().run, first);
     assert_eq!(orchestrator.find("nobody").await.unwrap_err().kind(), ErrorKind::NotFound);
 
     assert_eq!(orchestrator.functions(None, true).await.unwrap().len(), 2);

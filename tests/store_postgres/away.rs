@@ -26,7 +26,7 @@ async fn a_restart_is_waited_for() {
             while !*stopped.borrow() {
                 let mut run = create(&store, record(format!("{writer}-{count}"))).await;
                 for state in [RunState::Running, RunState::Completed] {
-                    run.run.transition(state, Timestamp::now()).unwrap();
+                    run.run_mut().transition(state, Timestamp::now()).unwrap();
                     run.revision = store.update_run(&run).await.unwrap();
                 }
                 count += 1;

@@ -84,7 +84,7 @@ async fn one_that_fails_harms_no_other() {
     let results = futures_util::future::join_all((0..100).map(async |n| {
         let mut record = record(format!("{n:032x}"));
         if n % 10 == 0 {
-            record.run.metadata.name = "poison".to_owned();
+            record.run_mut().metadata.name = "poison".to_owned();
         }
         store.create_run(&record).await
     }))

@@ -111,14 +111,14 @@ async fn write() {
             for n in 0..100_000 {
                 let uid = format!("{round}-{writer}-{n}");
                 let mut record = record(uid.clone());
-                record.run.metadata.labels.insert("me".to_owned(), uid.clone());
+                record.run_mut().metadata.labels.insert("me".to_owned(), uid.clone());
                 store.create_run(&record).await.unwrap();
                 println!("stored {uid} 1");
                 record.revision = 1;
-                record.run.transition(RunState::Running, Timestamp::now()).unwrap();
+                record.run_mut().transition(RunState::Running, Timestamp::now()).unwrap();
                 record.revision = store.update_run(&record).await.unwrap();
                 println!("stored {uid} {}", record.revision);
-                record.run.transition(RunState::Completed, Timestamp::now()).unwrap();
+                record.run_mut().transition(RunState::Completed, Timestamp::now()).unwrap();
                 let end =
                     Document { parent: Some(record.run.key()), ..Document::new("end", "", &uid, json!(n)) };
                 record.revision = store.update_run_with(&record, &[end]).await.unwrap();

@@ -176,7 +176,7 @@ async fn one_that_fails_harms_no_other() {
     let results = futures_util::future::join_all((0..100).map(async |n| {
         let mut record = record(format!("{n:032x}"));
         if n % 10 == 0 {
-            record.run.metadata.name = "poison".to_owned();
+            record.run_mut().metadata.name = "poison".to_owned();
         }
         store.create_run(&record).await
     }))
@@ -195,10 +195,10 @@ async fn columns_follow_the_record() {
     let file = folder.path().join("store.db");
     let store = SqliteStore::open(&file).await.unwrap();
     let mut run = record("aa");
-    run.run.spec.function = "demo/train@77".to_owned();
+    run.run_mut().spec.function = "demo/train@77".to_owned();
     let mut run = create(&store, run).await;
     for state in [RunState::Pending, RunState::Running, RunState::Completed] {
-        run.run.transition(state, Timestamp::now()).unwrap();
+        run.run_mut().transition(state, Timestamp::now()).unwrap();
         run.revision = store.update_run(&run).await.unwrap();
     }
     let same = "SELECT count(*) FROM runs WHERE state = body ->> '$.status.state' AND terminal \

@@ -41,9 +41,9 @@ async fn fill() {
     let mut stored = Vec::new();
     let error = loop {
         let mut record = record(format!("{:04}", stored.len()));
-        record.run.spec.parameters.insert("large".to_owned(), json!("x".repeat(20_000)));
+        record.run_mut().spec.parameters.insert("large".to_owned(), json!("x".repeat(20_000)));
         match store.create_run(&record).await {
-            Ok(()) => stored.push(record.run.metadata.uid),
+            Ok(()) => stored.push(record.run.key().uid),
             Err(error) => break error,
         }
         assert!(stored.len() < 1000, "2 MiB cannot hold that");
@@ -54,7 +54,7 @@ async fn fill() {
     let uids = async |store: &SqliteStore| -> Vec<String> {
         let mut runs = store.list_runs(&RunFilter::default()).await.unwrap();
         runs.reverse();
-        runs.into_iter().map(|record| record.run.metadata.uid).collect()
+        runs.into_iter().map(|record| record.run.key().uid).collect()
     };
     assert_eq!(uids(&store).await, stored, "what was acknowledged can be read while the disk is full");
 

@@ -40,7 +40,7 @@ fn record(uid: impl Into<String>) -> RunRecord {
     run.metadata.uid = uid.into();
     run.metadata.name = "train".to_owned();
     run.metadata.project = "demo".to_owned();
-    RunRecord { run, revision: 0, owner: "one".to_owned(), target: "host".to_owned(), attempt: 0 }
+    RunRecord { run: run.into(), revision: 0, owner: "one".to_owned(), target: "host".to_owned(), attempt: 0 }
 }
 
 /// Creates the run, and gives it as it is stored.

@@ -34,7 +34,7 @@ async fn run(orchestrator: &Orchestrator, request: Request) -> Run {
 
 /// What became of the one notification of a run.
 async fn status_of(orchestrator: &Orchestrator, run: &Run) -> NotificationStatus {
-    let found = orchestrator.find(&run.metadata.uid).await.unwrap().run.status.notifications;
+    let found = orchestrator.find(&run.metadata.uid).await.unwrap().run.status.notifications.clone();
     assert_eq!(found.len(), 1, "{found:?}");
     found.into_values().next().unwrap()
 }

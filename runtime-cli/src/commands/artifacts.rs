@@ -212,7 +212,7 @@ async fn find(orchestrator: &Orchestrator, args: &GetArgs) -> Result<ArtifactRec
     let mut uri: ArtifactUri = args.artifact.parse()?;
     if let Some(run) = &args.run {
         let run = orchestrator.find(run).await?.run;
-        (uri.project, uri.uid) = (run.metadata.project, Some(run.metadata.uid));
+        (uri.project, uri.uid) = (run.metadata.project.clone(), Some(run.metadata.uid.clone()));
     }
     if let Some(project) = &args.project {
         uri.project.clone_from(project);

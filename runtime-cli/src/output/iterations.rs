@@ -28,7 +28,7 @@ impl View<'_> {
         let sweep = Sweep::of(&run.spec).ok().flatten();
         let selector = sweep.as_ref().and_then(|sweep| sweep.selector.clone());
         let best = run.status.results.get("best_iteration").and_then(Value::as_u64);
-        let mut children: Vec<&Run> = records.iter().map(|record| &record.run).collect();
+        let mut children: Vec<&Run> = records.iter().map(|record| &*record.run).collect();
         let results = names(&children, selector.as_ref());
         let parameters: Vec<&str> = sweep.iter().flat_map(Sweep::names).take(COLUMNS).collect();
         let cut = limit.filter(|limit| children.len() > *limit);

@@ -58,7 +58,7 @@ fn record(n: u32) -> RunRecord {
     run.metadata.name = "train-fit".to_owned();
     run.metadata.project = "demo".to_owned();
     run.spec.function = "demo/train@0123abc".to_owned();
-    RunRecord { run, revision: 0, owner: "one".to_owned(), target: "host".to_owned(), attempt: 0 }
+    RunRecord { run: run.into(), revision: 0, owner: "one".to_owned(), target: "host".to_owned(), attempt: 0 }
 }
 
 fn function(project: &str, name: &str, command: &str) -> Function {
@@ -77,7 +77,7 @@ async fn create(store: &dyn Store, record: RunRecord) -> RunRecord {
 
 /// Moves a run as an orchestrator does, and gives it back as it must be stored.
 async fn advance(store: &dyn Store, mut record: RunRecord, to: RunState) -> RunRecord {
-    ok("a legal transition", record.run.transition(to, Timestamp::now()));
+    ok("a legal transition", record.run_mut().transition(to, Timestamp::now()));
     let revision = ok(format!("update_run to {to}"), store.update_run(&record).await);
     assert_eq!(revision, record.revision + 1, "update_run must count the revision up by one");
     record.revision = revision;

@@ -53,7 +53,7 @@ pub(super) struct Drive {
     recorded: HashSet<u32>,
     /// The first that may not be recorded yet.
     next: u32,
-    running: FuturesUnordered<BoxFuture<'static, (u32, Option<Run>)>>,
+    running: FuturesUnordered<BoxFuture<'static, (u32, Option<Arc<Run>>)>>,
     going: HashSet<u32>,
     /// The best one of which was told.
     told: Option<u32>,
@@ -170,7 +170,7 @@ impl Drive {
 
     fn record(&self, inner: &Inner, iteration: u32) -> RunRecord {
         RunRecord {
-            run: self.parts.sweep.child(&self.base, iteration),
+            run: Arc::new(self.parts.sweep.child(&self.base, iteration)),
             revision: 0,
             owner: inner.owner.id().to_owned(),
             target: self.parts.target.name().to_owned(),
@@ -180,7 +180,7 @@ impl Drive {
 
     fn begin(&self, inner: &Arc<Inner>, record: RunRecord) -> Result<watch::Receiver<Live>> {
         let plan = self.parts.runtime.plan(&self.parts.function, &record.run)?;
-        let job = inner.job(record.run.clone(), plan, 0, self.job.detached);
+        let job = inner.job(Arc::clone(&record.run), plan, 0, self.job.detached);
         let job = inner.with_source(&self.parts.function, job)?;
         let log = LogWriter::new(inner.log_path(&record.run.key()));
         let (runtime, target) = (Arc::clone(&self.parts.runtime), Arc::clone(&self.parts.target));
@@ -202,7 +202,7 @@ impl Drive {
     }
 
     /// Takes an iteration that has ended; `None` where its record is gone.
-    async fn take(&mut self, iteration: u32, run: Option<Run>) {
+    async fn take(&mut self, iteration: u32, run: Option<Arc<Run>>) {
         self.going.remove(&iteration);
         if let Some(run) = run {
             self.tally.take(&run);
@@ -263,17 +263,17 @@ async fn create(inner: &Inner, record: &RunRecord) -> bool {
 }
 
 /// Waits for the end of an iteration that is followed here.
-async fn end(inner: Weak<Inner>, key: RunKey, mut live: watch::Receiver<Live>) -> Option<Run> {
+async fn end(inner: Weak<Inner>, key: RunKey, mut live: watch::Receiver<Live>) -> Option<Arc<Run>> {
     if let Ok(live) = live.wait_for(|live| live.over.is_some()).await
         && matches!(live.over, Some(Ok(())))
     {
-        return Some(Run::clone(&live.run));
+        return Some(Arc::clone(&live.run));
     }
     follow(inner, key).await.1
 }
 
 /// Follows an iteration that is recorded, whoever did: takes it up where nobody follows it, and waits for its end.
-async fn follow(inner: Weak<Inner>, key: RunKey) -> (u32, Option<Run>) {
+async fn follow(inner: Weak<Inner>, key: RunKey) -> (u32, Option<Arc<Run>>) {
     loop {
         // Where this orchestrator goes, nobody waits any more.
         let Some(inner) = inner.upgrade() else { std::future::pending().await };
@@ -281,7 +281,7 @@ async fn follow(inner: Weak<Inner>, key: RunKey) -> (u32, Option<Run>) {
             drop(inner);
             let over = live.wait_for(|live| live.over.is_some()).await.map(|live| live.clone());
             if let Ok(Live { over: Some(Ok(())), run, .. }) = over {
-                return (key.iteration, Some(Arc::unwrap_or_clone(run)));
+                return (key.iteration, Some(run));
             }
             tokio::time::sleep(PAUSE).await;
             continue;

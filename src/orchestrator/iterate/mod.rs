@@ -68,7 +68,7 @@ impl Inner {
         log: LogWriter,
         job: Job,
     ) -> tokio::sync::watch::Receiver<super::follow::Live> {
-        let run = Arc::new(record.run.clone());
+        let run = Arc::clone(&record.run);
         let artifact_path = self.artifact_path(&run);
         let job = Job { key: run.key(), run, artifact_path, ..job };
         self.follow(record, Arc::new(Iterations), Arc::new(SweepTarget::new(parts)), log, job)

@@ -1,5 +1,7 @@
 //! What is read: rows, as what they stand for.
 
+use std::sync::Arc;
+
 use runtime_core::{
     Error, Function, Result, Run,
     run::RunKey,
@@ -44,7 +46,7 @@ impl Reader<'_> {
         let columns = || {
             let (body, attempt): (&str, i64) = (row.try_get(5)?, row.try_get(4)?);
             let record = RunRecord {
-                run: Run::default(),
+                run: Arc::default(),
                 revision: row.try_get::<i64, _>(1)?.unsigned_abs(),
                 owner: original(row.try_get(2)?),
                 target: original(row.try_get(3)?),
@@ -53,8 +55,8 @@ impl Reader<'_> {
             Ok((record, body, row.try_get::<String, _>(0)?))
         };
         let (record, body, uid) = columns().map_err(|error| self.failed(error))?;
-        let run = serde_json::from_str(body).map_err(self.unreadable(format!("run {uid}")))?;
-        Ok(RunRecord { run, ..record })
+        let run: Run = serde_json::from_str(body).map_err(self.unreadable(format!("run {uid}")))?;
+        Ok(RunRecord { run: Arc::new(run), ..record })
     }
 
     pub(super) fn document(&self, row: &PgRow) -> Result<Document> {

@@ -1,6 +1,6 @@
 //! A run as it is read.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use runtime_core::{Result, Run, store::RunRecord};
 use sqlx::{Row, sqlite::SqliteRow};
@@ -23,7 +23,7 @@ pub(super) fn run_record(path: &Path, operation: &'static str, row: &SqliteRow) 
         unreadable(path, &format!("run {uid}"), error).operation(operation)
     })?;
     Ok(RunRecord {
-        run,
+        run: Arc::new(run),
         revision: row.try_get::<i64, _>(1).map_err(failed)?.unsigned_abs(),
         owner: row.try_get(2).map_err(failed)?,
         target: row.try_get(3).map_err(failed)?,

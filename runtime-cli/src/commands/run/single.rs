@@ -154,7 +154,7 @@ async fn leave(orchestrator: &Orchestrator, home: &Home, run: &Run) {
     if !run.spec.notifications.is_empty() {
         orchestrator.flush(PATIENCE).await;
         let record = orchestrator.find(&run.metadata.uid).await;
-        for (name, status) in record.into_iter().flat_map(|record| record.run.status.notifications) {
+        for (name, status) in record.into_iter().flat_map(|record| record.run.status.notifications.clone()) {
             let (again, reason) = (status.status == "pending", status.reason.unwrap_or_default());
             left |= again;
             if status.status != "sent" {

@@ -53,7 +53,7 @@ fn failed() -> Run {
 }
 
 fn record(run: Run) -> RunRecord {
-    RunRecord { run, revision: 3, owner: String::new(), target: "host".into(), attempt: 0 }
+    RunRecord { run: run.into(), revision: 3, owner: String::new(), target: "host".into(), attempt: 0 }
 }
 
 #[test]

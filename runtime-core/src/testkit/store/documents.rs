@@ -182,7 +182,7 @@ pub(super) async fn written_with_a_run(store: &dyn Store) {
     let key = run.run.key();
     let mine = |name: &str| Document { parent: Some(key.clone()), ..document(name) };
     put(store, document("old")).await;
-    ok("a legal transition", run.run.transition(RunState::Running, Timestamp::now()));
+    ok("a legal transition", run.run_mut().transition(RunState::Running, Timestamp::now()));
     let topic = Some("t".to_owned());
     let both = [mine("new"), Document { topic, body: json!(2), revision: 77, ..mine("old") }];
     let revision = ok("update_run_with", store.update_run_with(&run, &both).await);

@@ -195,7 +195,7 @@ pub(super) async fn versions_deleted(store: &dyn Store) {
     );
 
     let mut needs = record(1);
-    needs.run.spec.function = format!("demo/train@{c}");
+    needs.run_mut().spec.function = format!("demo/train@{c}");
     let run = create(store, needs).await;
     refused(
         "delete_version of what an active run needs",

@@ -17,7 +17,7 @@ async fn list(store: &dyn Store, filter: &RunFilter) -> Vec<RunRecord> {
 
 async fn expect(store: &dyn Store, what: &str, filter: RunFilter, expected: &[u32]) {
     let listed: Vec<String> =
-        list(store, &filter).await.into_iter().map(|record| record.run.metadata.uid).collect();
+        list(store, &filter).await.into_iter().map(|record| record.run.key().uid).collect();
     let expected: Vec<String> = expected.iter().copied().map(uid).collect();
     assert_eq!(listed, expected, "list_runs {what}, newest first");
 }
@@ -49,15 +49,15 @@ pub(super) async fn newest_first_and_limited(store: &dyn Store) {
 /// Four runs that differ in every field by which runs are found. Gives the instant before the last was created.
 async fn four(store: &dyn Store) -> Timestamp {
     let mut one = record(1);
-    one.run.metadata.labels = labels(&[("team", "blue"), ("tier", "gold")]);
+    one.run_mut().metadata.labels = labels(&[("team", "blue"), ("tier", "gold")]);
     create(store, one).await;
     let mut two = record(2);
-    two.run.metadata.project = "other".to_owned();
-    two.run.metadata.labels = labels(&[("team", "red"), ("tier", "gold")]);
+    two.run_mut().metadata.project = "other".to_owned();
+    two.run_mut().metadata.labels = labels(&[("team", "red"), ("tier", "gold")]);
     advance(store, create(store, two).await, RunState::Running).await;
     let mut three = record(3);
-    three.run.metadata.name = "test".to_owned();
-    three.run.spec.function = "demo/score@99".to_owned();
+    three.run_mut().metadata.name = "test".to_owned();
+    three.run_mut().spec.function = "demo/score@99".to_owned();
     advance(store, create(store, three).await, RunState::Completed).await;
     let before = Timestamp::now();
     // Stores keep microseconds: the next run must be in a later one.
@@ -106,7 +106,7 @@ pub(super) async fn by_each_field(store: &dyn Store) {
         expect(store, what, filter, expected).await;
     }
     let mut child = record(1);
-    child.run.metadata.iteration = 2;
+    child.run_mut().metadata.iteration = 2;
     create(store, child).await;
     expect(store, "of iteration 2", RunFilter { iteration: Some(2), ..all() }, &[1]).await;
     expect(store, "of no iteration", RunFilter { iteration: Some(0), ..all() }, &[0xf00, 3, 2, 1]).await;
@@ -152,11 +152,11 @@ pub(super) async fn by_fields_together(store: &dyn Store) {
 
 pub(super) async fn follows_changes(store: &dyn Store) {
     let mut run = create(store, record(1)).await;
-    run.run.metadata.labels = labels(&[("team", "blue")]);
+    run.run_mut().metadata.labels = labels(&[("team", "blue")]);
     let mut run = advance(store, run, RunState::Running).await;
     let blue = RunFilter { labels: labels(&[("team", "blue")]), ..RunFilter::default() };
     expect(store, "by a label that came with an update", blue.clone(), &[1]).await;
-    run.run.metadata.labels = labels(&[("team", "red")]);
+    run.run_mut().metadata.labels = labels(&[("team", "red")]);
     run.owner = String::new();
     let run = advance(store, run, RunState::Completed).await;
     expect(store, "by a label that was replaced", blue, &[]).await;
@@ -174,9 +174,9 @@ pub(super) async fn follows_changes(store: &dyn Store) {
     // What a run is called may change too, though it hardly ever does.
     let renamed = create(store, record(2)).await;
     let mut renamed = advance(store, renamed, RunState::Running).await;
-    renamed.run.metadata.name = "renamed".to_owned();
-    renamed.run.metadata.project = "moved".to_owned();
-    renamed.run.spec.function = "moved/other@1".to_owned();
+    renamed.run_mut().metadata.name = "renamed".to_owned();
+    renamed.run_mut().metadata.project = "moved".to_owned();
+    renamed.run_mut().spec.function = "moved/other@1".to_owned();
     let renamed = advance(store, renamed, RunState::Completed).await;
     let by_name = RunFilter { name: Some("renamed".to_owned()), ..RunFilter::default() };
     let by_project = RunFilter { project: Some("moved".to_owned()), ..RunFilter::default() };

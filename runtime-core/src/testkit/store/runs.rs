@@ -34,7 +34,7 @@ pub(super) async fn changed_by_revision(store: &dyn Store) {
     second.owner = "two".to_owned();
     second.target = "elsewhere".to_owned();
     second.attempt = 3;
-    second.run.metadata.labels.insert("team".to_owned(), "blue".to_owned());
+    second.run_mut().metadata.labels.insert("team".to_owned(), "blue".to_owned());
     second.revision = ok("update_run", store.update_run(&second).await);
     assert_eq!(
         ok("get_run", store.get_run(&key).await),
@@ -52,7 +52,7 @@ pub(super) async fn final_when_ended(store: &dyn Store) {
     for (n, end) in (1..).zip(ends) {
         let ended = advance(store, create(store, record(n)).await, end).await;
         let mut changed = ended.clone();
-        changed.run.status.error = Some("said too late".to_owned());
+        changed.run_mut().status.error = Some("said too late".to_owned());
         let what = format!("update_run of a run that is {end}");
         refused(what, ErrorKind::Conflict, end.as_str(), store.update_run(&changed).await);
         let read = ok("get_run", store.get_run(&ended.run.key()).await);
@@ -81,7 +81,7 @@ pub(super) async fn deleted_when_ended(store: &dyn Store) {
 pub(super) async fn iterations_are_runs(store: &dyn Store) {
     let parent = create(store, record(1)).await;
     let mut child = record(1);
-    child.run.metadata.iteration = 2;
+    child.run_mut().metadata.iteration = 2;
     let child = advance(store, create(store, child).await, RunState::Completed).await;
     for expected in [parent, child] {
         let read = ok("get_run", store.get_run(&expected.run.key()).await);
@@ -92,7 +92,7 @@ pub(super) async fn iterations_are_runs(store: &dyn Store) {
 /// Whatever a run carries comes back as it was: fields that nobody here knows, text in any script, long text.
 pub(super) async fn kept_without_loss(store: &dyn Store) {
     let mut odd = record(1);
-    let run = &mut odd.run;
+    let run = odd.run_mut();
     run.metadata.labels.insert("quote'\"\\ \u{1F980}".to_owned(), "null \u{0} and {\"a\": 1}".to_owned());
     run.metadata.extra.insert("later".to_owned(), json!({ "deep": [1, 2.5, null, true] }));
     run.spec.parameters.insert("large".to_owned(), json!("x".repeat(300_000)));
