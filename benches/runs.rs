@@ -119,7 +119,10 @@ async fn forks(orchestrator: &Orchestrator, home: &Path, python: &Path) -> Outco
     // As users' handlers are: with parameters and a result; with the context, and what is logged by it.
     let with_context = "def fit(context, lr: float = 0.1):\n    context.log_result('loss', lr)\n";
     for (name, code) in [
-        ("... that return / bare forks", "def fit(lr: float = 0.1, name: str = ''):\n    return {'loss': lr}\n"),
+        (
+            "... that return / bare forks",
+            "def fit(lr: float = 0.1, name: str = ''):\n    return {'loss': lr}\n",
+        ),
         ("... with a context / bare forks", with_context),
     ] {
         let file = home.join("fit.py");
