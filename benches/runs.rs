@@ -1,5 +1,5 @@
 //! What a run costs beside its floors, each pair measured in the same program, turn by turn:
-//! `cargo bench --bench runs`.
+//! `cargo bench -p runtimes --bench runs`.
 //!
 //! - a `local` run beside the bare process,
 //! - forked handlers beside bare forks of the same template,
@@ -71,7 +71,7 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// Whether this part was asked for: `cargo bench --bench runs -- reuse`; without a name, all are.
+/// Whether this part was asked for: `cargo bench -p runtimes --bench runs -- reuse`; without a name, all are.
 fn wanted(part: &str) -> bool {
     let mut names = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
     names.peek().is_none() || names.any(|name| name == part)
