@@ -175,7 +175,7 @@ impl Scene {
     /// The same of another home in this scene.
     pub(crate) fn is_clean_in(&self, what: &str, home: &Path) {
         for (pid, command) in self.processes() {
-            assert!(gone(pid, Duration::from_secs(10)), "{what}: {command:?} still runs");
+            assert!(gone(pid, PATIENCE), "{what}: {command:?} still runs");
         }
         let mut left = BTreeSet::new();
         for entry in walk(home) {
