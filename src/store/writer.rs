@@ -155,31 +155,43 @@ enum Watching {
 impl<E: Engine> Writer<E> {
     /// Writes until it is told to close, or nobody can ask any more.
     pub(super) async fn run(mut self) {
-        let mut watching = Watching::Nobody;
-        let mut held = None;
+        let (mut watching, mut held, mut done) = (Watching::Nobody, None, None);
         loop {
-            let first = tokio::select! {
-                biased;
-                Some(request) = async { held.take() } => request,
-                request = self.requests.recv() => match request {
-                    Some(request) => request,
-                    None => break,
-                },
-                () = self.subscribed.notified(), if matches!(watching, Watching::Nobody) => {
-                    watching = self.start_watching().await;
-                    continue;
-                }
-                () = due(&mut watching) => {
-                    watching = self.look(watching).await;
-                    continue;
+            let first = match held.take().or_else(|| self.requests.try_recv().ok()) {
+                Some(request) => request,
+                None => {
+                    tell(&self.changes, done.take());
+                    tokio::select! {
+                        biased;
+                        request = self.requests.recv() => match request {
+                            Some(request) => request,
+                            None => break,
+                        },
+                        () = self.subscribed.notified(), if matches!(watching, Watching::Nobody) => {
+                            watching = self.start_watching().await;
+                            continue;
+                        }
+                        () = due(&mut watching) => {
+                            watching = self.look(watching).await;
+                            continue;
+                        }
+                    }
                 }
             };
             if matches!(first.write, Write::Close) {
+                tell(&self.changes, done.take());
                 return self.close(first.answer).await;
             }
             let batch;
             (batch, held) = gather(&mut self.requests, first);
-            self.write(batch).await;
+            // While the database works at this batch, those of the one before are told.
+            let before = done.take();
+            let (counts, ()) = tokio::join!(
+                biased;
+                write(&mut self.engine, &batch),
+                async { tell(&self.changes, before) }
+            );
+            done = Some((batch, counts));
         }
         if let Err(error) = self.engine.close().await {
             warn!(%error, "the store was not closed cleanly; nothing is lost");
@@ -193,45 +205,6 @@ impl<E: Engine> Writer<E> {
         let failed =
             |error| Error::internal(format!("the store was not closed cleanly: {error}")).source(error);
         let _ = answer.send(closed.map(|()| 1).map_err(|error| failed(error).operation("store.close")));
-    }
-
-    /// Writes a batch and answers everybody in it.
-    async fn write(&mut self, batch: Vec<Request>) {
-        let done = match self.engine.commit(&batch).await {
-            // One of them cannot be stored: the others must not suffer, so each goes alone.
-            Err(error) if batch.len() > 1 && E::is_about_data(&error) => {
-                let mut done = Vec::with_capacity(batch.len());
-                for request in &batch {
-                    let alone = self.engine.commit(std::slice::from_ref(request)).await;
-                    done.push(
-                        alone.map_or_else(|error| Err(self.failed(request, Arc::new(error))), first_count),
-                    );
-                }
-                done
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                batch.iter().map(|request| Err(self.failed(request, Arc::clone(&error)))).collect()
-            }
-            Ok(counts) => counts,
-        };
-        // First the bell, then the answers: who has an answer has also been told.
-        if done.iter().any(|count| matches!(count, Ok(1..))) {
-            self.changes.send_modify(|count| *count += 1);
-        }
-        for (request, result) in batch.into_iter().zip(done) {
-            // Who does not wait any more does not need the answer.
-            let _ = request.answer.send(result);
-        }
-    }
-
-    fn failed(&self, request: &Request, error: Arc<sqlx::Error>) -> Error {
-        if E::is_orphan(&error)
-            && let Some(orphan) = request.write.orphan()
-        {
-            return orphan;
-        }
-        self.engine.error(request.write.operation(), error)
     }
 
     async fn start_watching(&mut self) -> Watching {
@@ -256,6 +229,49 @@ impl<E: Engine> Writer<E> {
             self.changes.send_modify(|count| *count += 1);
         }
         watching
+    }
+}
+
+/// Writes a batch; gives what each of it came to.
+async fn write<E: Engine>(engine: &mut E, batch: &[Request]) -> Counts {
+    match engine.commit(batch).await {
+        // One of them cannot be stored: the others must not suffer, so each goes alone.
+        Err(error) if batch.len() > 1 && E::is_about_data(&error) => {
+            let mut counts = Vec::with_capacity(batch.len());
+            for request in batch {
+                let alone = engine.commit(std::slice::from_ref(request)).await;
+                counts.push(
+                    alone.map_or_else(|error| Err(failed(engine, request, Arc::new(error))), first_count),
+                );
+            }
+            counts
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            batch.iter().map(|request| Err(failed(engine, request, Arc::clone(&error)))).collect()
+        }
+        Ok(counts) => counts,
+    }
+}
+
+fn failed<E: Engine>(engine: &E, request: &Request, error: Arc<sqlx::Error>) -> Error {
+    if E::is_orphan(&error)
+        && let Some(orphan) = request.write.orphan()
+    {
+        return orphan;
+    }
+    engine.error(request.write.operation(), error)
+}
+
+/// Answers everybody in a batch that is written. First the bell, then the answers: who has an answer has also been told.
+fn tell(changes: &watch::Sender<u64>, done: Option<(Vec<Request>, Counts)>) {
+    let Some((batch, counts)) = done else { return };
+    if counts.iter().any(|count| matches!(count, Ok(1..))) {
+        changes.send_modify(|count| *count += 1);
+    }
+    for (request, result) in batch.into_iter().zip(counts) {
+        // Who does not wait any more does not need the answer.
+        let _ = request.answer.send(result);
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::{SqliteConnection, query};
 use super::{
     documents,
     statement::{
-        MAX_ROWS, Statements, delete_function, delete_run, delete_version, put_function, tag_function,
+        BEGIN, MAX_ROWS, Statements, delete_function, delete_run, delete_version, put_function, tag_function,
     },
 };
 use crate::store::{
@@ -48,7 +48,6 @@ async fn together(
     if let [Request { write: alone @ (Write::PutDocument(_) | Write::DeleteDocument(_)), .. }] = batch {
         return Ok(Some(vec![one(connection, statements, alone).await?]));
     }
-    begin(connection).await?;
     let done = work.write(connection, statements, batch.len()).await;
     end(connection, done).await
 }
@@ -59,7 +58,7 @@ async fn one_by_one(
     statements: &Statements,
     batch: &[Request],
 ) -> sqlx::Result<Counts> {
-    begin(connection).await?;
+    query(BEGIN).execute(&mut *connection).await?;
     let write_each = async {
         let mut counts = Vec::with_capacity(batch.len());
         for request in batch {
@@ -71,13 +70,8 @@ async fn one_by_one(
     end(connection, done).await.map(Option::unwrap_or_default)
 }
 
-/// Begins a transaction. IMMEDIATE: it waits for other processes now, not half-way through. By hand: SQLite ends a
-/// transaction by itself when the disk is full, and a guard that does not know that would begin no other.
-async fn begin(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    query("BEGIN IMMEDIATE").execute(connection).await.map(drop)
-}
-
-/// Makes a transaction durable where its work is done; otherwise nothing of it was.
+/// Makes a transaction durable where its work is done; otherwise nothing of it was. By hand: SQLite ends a transaction
+/// by itself when the disk is full, and a guard that does not know that would begin no other.
 async fn end(
     connection: &mut SqliteConnection,
     done: sqlx::Result<Option<Counts>>,
@@ -127,18 +121,20 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// `None` where not each could be written.
+    /// Begins a transaction and does the work in it; `None` where not each could be written.
     async fn write(
         self,
         on: &mut SqliteConnection,
         statements: &Statements,
         size: usize,
     ) -> sqlx::Result<Option<Counts>> {
-        let mut written = 0;
-        for chunk in self.creates.chunks(MAX_ROWS) {
+        let (creates, more_creates) = self.creates.split_at(self.creates.len().min(MAX_ROWS));
+        let (updates, more_updates) = self.updates.split_at(self.updates.len().min(MAX_ROWS));
+        let mut written = statements.begin(on, creates, updates).await?;
+        for chunk in more_creates.chunks(MAX_ROWS) {
             written += statements.create(on, chunk).await?;
         }
-        for chunk in self.updates.chunks(MAX_ROWS) {
+        for chunk in more_updates.chunks(MAX_ROWS) {
             written += statements.update(on, chunk).await?;
         }
         written += statements.documents.put(on, &self.puts).await?;

@@ -41,6 +41,8 @@ pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {
     prepare_folder(path)?;
     let options = options(path)
         .create_if_missing(true)
+        // One for each way in which a transaction begins, and the others.
+        .statement_cache_capacity(200)
         // 8 MiB: the pages of the indexes that every write needs.
         .pragma("cache_size", "-8192");
     let mut connection =

@@ -3,15 +3,19 @@
 //! A round trip to SQLite's thread costs as much as a row, so many runs go in one statement. There is one statement for
 //! each power of two: rows that are missing are NULL, and a row without a uid is none.
 
-use std::sync::Arc;
+use std::{
+    future::ready,
+    sync::{Arc, OnceLock},
+};
 
+use futures_util::TryStreamExt;
 use runtime_core::{
     Error, RunState,
     run::RunKey,
     store::{Version, function_of, is_version, refusal},
 };
 use sqlx::{
-    Arguments, AssertSqlSafe, SqliteConnection, error::BoxDynError, query, query_as, query_with,
+    Arguments, AssertSqlSafe, Executor, SqliteConnection, error::BoxDynError, query, query_as, query_with,
     sqlite::SqliteArguments,
 };
 
@@ -35,10 +39,15 @@ const CHANGED: &str = "revision = n.revision, state = n.state, terminal = n.term
 const UNCHANGED: &str = "runs.uid = n.uid AND runs.iteration = n.iteration AND runs.revision = n.revision - 1 \
                          AND NOT runs.terminal";
 
+/// Begins a transaction. IMMEDIATE: it waits for other processes now, not half-way through.
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+
 /// The statements of all sizes, made once: one for each power of two up to [`MAX_ROWS`].
 pub(super) struct Statements {
     create: Vec<Arc<str>>,
     update: Vec<Arc<str>>,
+    /// How transactions begin: `BEGIN` with each of `create` or none, and each of `update` or none. Made when needed.
+    begin: Vec<OnceLock<Arc<str>>>,
     rename: Arc<str>,
     pub(super) documents: DocumentStatements,
 }
@@ -69,6 +78,7 @@ impl Statements {
         Self {
             create: sizes().map(|rows| create(rows).into()).collect(),
             update: sizes().map(|rows| update(rows).into()).collect(),
+            begin: std::iter::repeat_with(OnceLock::new).take((sizes().count() + 1).pow(2)).collect(),
             rename: rename.into(),
             documents: DocumentStatements::new(),
         }
@@ -84,6 +94,40 @@ impl Statements {
         write_rows(on, sized(&self.update, rows.len())?, rows).await
     }
 
+    /// Begins a transaction and does both in it, at most [`MAX_ROWS`] of each, in one round trip; gives how many.
+    pub(super) async fn begin(
+        &self,
+        on: &mut SqliteConnection,
+        creates: &[&RunRow],
+        updates: &[&RunRow],
+    ) -> sqlx::Result<u64> {
+        let which = |rows: &[_]| if rows.is_empty() { 0 } else { 1 + power(rows.len()) };
+        let cell = which(creates) * (sizes().count() + 1) + which(updates);
+        let cell = self.begin.get(cell).ok_or_else(|| too_many(creates.len().max(updates.len())))?;
+        let sql = cell.get_or_init(|| {
+            let mut sql = BEGIN.to_owned();
+            for (statements, rows) in [(&self.create, creates), (&self.update, updates)] {
+                if let (false, Ok(statement)) = (rows.is_empty(), sized(statements, rows.len())) {
+                    sql.push_str("; ");
+                    sql.push_str(statement);
+                }
+            }
+            sql.into()
+        });
+        let mut arguments = SqliteArguments::default();
+        bind_all(&mut arguments, creates)?;
+        // The rows that are missing: after the last statement they need not be said.
+        let missing = if creates.is_empty() { 0 } else { creates.len().next_power_of_two() - creates.len() };
+        for _ in 0..missing * COLUMN_COUNT {
+            arguments.add(None::<i64>).map_err(sqlx::Error::Encode)?;
+        }
+        bind_all(&mut arguments, updates)?;
+        let done = on.fetch_many(query_with(AssertSqlSafe(Arc::clone(sql)), arguments));
+        let counts = done.try_filter_map(|step| ready(Ok(step.left().map(|done| done.rows_affected()))));
+        // `BEGIN` gives the count of whatever was before it.
+        Ok(counts.try_collect::<Vec<u64>>().await?.iter().skip(1).sum())
+    }
+
     /// Changes a run that may have other names now.
     pub(super) async fn rename(&self, on: &mut SqliteConnection, row: &RunRow) -> sqlx::Result<u64> {
         write_rows(on, &self.rename, &[row]).await
@@ -97,8 +141,16 @@ pub(super) fn sizes() -> impl Iterator<Item = usize> {
 
 /// The one of these statements for so many rows.
 pub(super) fn sized(statements: &[Arc<str>], rows: usize) -> sqlx::Result<&Arc<str>> {
-    let power = rows.next_power_of_two().ilog2() as usize;
-    statements.get(power).ok_or_else(|| sqlx::Error::Protocol(format!("{rows} rows at once")))
+    statements.get(power(rows)).ok_or_else(|| too_many(rows))
+}
+
+/// The smallest power of two that is at least this number.
+fn power(rows: usize) -> usize {
+    rows.next_power_of_two().ilog2() as usize
+}
+
+fn too_many(rows: usize) -> sqlx::Error {
+    sqlx::Error::Protocol(format!("{rows} rows at once"))
 }
 
 /// `VALUES (?,...),(?,...)`.
@@ -109,11 +161,16 @@ pub(super) fn values(rows: usize, columns: usize) -> String {
 
 async fn write_rows(on: &mut SqliteConnection, sql: &Arc<str>, rows: &[&RunRow]) -> sqlx::Result<u64> {
     let mut arguments = SqliteArguments::default();
+    bind_all(&mut arguments, rows)?;
+    Ok(query_with(AssertSqlSafe(Arc::clone(sql)), arguments).execute(on).await?.rows_affected())
+}
+
+fn bind_all(arguments: &mut SqliteArguments, rows: &[&RunRow]) -> sqlx::Result<()> {
     arguments.reserve(rows.len() * COLUMN_COUNT, 0);
     for row in rows {
-        bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
+        bind(arguments, row).map_err(sqlx::Error::Encode)?;
     }
-    Ok(query_with(AssertSqlSafe(Arc::clone(sql)), arguments).execute(on).await?.rows_affected())
+    Ok(())
 }
 
 fn bind(arguments: &mut SqliteArguments, row: &RunRow) -> Result<(), BoxDynError> {
