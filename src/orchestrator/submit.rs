@@ -186,6 +186,7 @@ impl Inner {
     fn target_for(&self, runtime: &dyn Runtime, plan: &Plan) -> Result<Arc<dyn Target>> {
         let wanted = match plan {
             Plan::Host(_) => "host",
+            Plan::Cluster(_) => "kubernetes",
             _ => "",
         };
         self.targets.get(wanted).cloned().ok_or_else(|| {

@@ -110,7 +110,7 @@ fn the_home_is_where_it_is_said_to_be() {
 fn kinds_say_what_they_can() {
     let kinds = Folder::new().run("kinds -o json").ok().json();
     let names: Vec<_> = kinds.as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
-    assert_eq!(names, ["handler", "local"]);
+    assert_eq!(names, ["handler", "job", "local"]);
     assert_eq!(kinds[1]["capability"]["host"], true);
     let table = Folder::new().run("kinds").ok().stdout.clone();
     assert!(table.starts_with("KIND") && table.contains("this machine"), "{table}");

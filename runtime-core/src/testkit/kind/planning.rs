@@ -24,6 +24,13 @@ pub(super) fn check(subject: &Subject<'_>) -> Plan {
             );
             processes::check(&subject.what, host);
         }
+        Plan::Cluster(_) => {
+            assert!(
+                subject.runtime.capability().cluster,
+                "{}: a plan for a cluster where none runs",
+                subject.what
+            );
+        }
     }
     deadline(subject);
     environment(subject);
@@ -91,8 +98,11 @@ fn deadline(subject: &Subject<'_>) {
     for (of_function, of_run, seconds) in cases {
         let (function, run) = given(of_function, of_run);
         let what = format!("with the threshold {of_function:?}, on the run {of_run:?}");
-        let Plan::Host(plan) = subject.plan(&what, &function, &run);
-        assert_eq!(plan.deadline, seconds.map(Duration::from_secs), "{}: the deadline {what}", subject.what);
+        let deadline = match subject.plan(&what, &function, &run) {
+            Plan::Host(plan) => plan.deadline,
+            Plan::Cluster(plan) => plan.deadline,
+        };
+        assert_eq!(deadline, seconds.map(Duration::from_secs), "{}: the deadline {what}", subject.what);
     }
     for (of_function, of_run) in [(Some("5 parsecs"), None), (None, Some("-3s"))] {
         let (function, run) = given(of_function, of_run);
@@ -107,7 +117,7 @@ fn environment(subject: &Subject<'_>) {
     let (variable, name, key) = SECRET;
     let function = subject.sample.function.clone();
     let function = function.set_env(PLAIN.0, PLAIN.1).set_env_from_secret(variable, name, key);
-    let Plan::Host(plan) = subject.plan("with environment", &function, &subject.sample.run);
+    let Plan::Host(plan) = subject.plan("with environment", &function, &subject.sample.run) else { return };
     let found = |variable: &str| -> Vec<EnvVar> {
         let env = plan.processes.iter().flat_map(|process| &process.env);
         env.filter(|found| found.name == variable).cloned().collect()
