@@ -1,5 +1,5 @@
 //! What a run costs beside its floors, each pair measured in the same program, turn by turn:
-//! `cargo bench --bench runs`.
+//! `cargo bench -p runtimes --bench runs`.
 //!
 //! - a `local` run beside the bare process,
 //! - forked handlers beside bare forks of the same template,
@@ -71,7 +71,7 @@ fn main() -> Outcome {
     Ok(())
 }
 
-/// Whether this part was asked for: `cargo bench --bench runs -- reuse`; without a name, all are.
+/// Whether this part was asked for: `cargo bench -p runtimes --bench runs -- reuse`; without a name, all are.
 fn wanted(part: &str) -> bool {
     let mut names = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
     names.peek().is_none() || names.any(|name| name == part)
@@ -116,6 +116,26 @@ async fn forks(orchestrator: &Orchestrator, home: &Path, python: &Path) -> Outco
         pairs.push((rate(orchestrator, &function, 1000, FORKS).await?, bare_forks(home, python)?));
     }
     print_rates("forked handlers / bare forks", &pairs, "at least 0.70x");
+    // As users' handlers are: with parameters and a result; with the context, and what is logged by it.
+    let with_context = "def fit(context, lr: float = 0.1):\n    context.log_result('loss', lr)\n";
+    for (name, code) in [
+        (
+            "... that return / bare forks",
+            "def fit(lr: float = 0.1, name: str = ''):\n    return {'loss': lr}\n",
+        ),
+        ("... with a context / bare forks", with_context),
+    ] {
+        let file = home.join("fit.py");
+        std::fs::write(&file, code)?;
+        let mut function = Function::from_code(&file, Some("handler"))?;
+        function.spec.default_handler = "fit".to_owned();
+        rate(orchestrator, &function, 64, FORKS).await?;
+        let mut pairs = Vec::new();
+        for _ in 0..3 {
+            pairs.push((rate(orchestrator, &function, 500, FORKS).await?, bare_forks(home, python)?));
+        }
+        print_rates(name, &pairs, "no bound");
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What the SQLite store costs: a durable write beside SQLite's own floor, many writers, lists of a large store.
 //!
-//! `cargo bench --bench store` prints, beside criterion's figures, the ratios that matter. `STORE_BENCH_DIR` says on
+//! `cargo bench -p runtimes --bench store` prints, beside criterion's figures, the ratios that matter. `STORE_BENCH_DIR` says on
 //! which disk.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may stop where it stands")]

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 const MOST: usize = 50;
 
 /// `None` while git is asked; then what it said, if it could.
-type Answer = Option<Option<Uncommitted>>;
+type Answer = Option<Option<Arc<Uncommitted>>>;
 
 /// The work trees that are looked at.
 #[derive(Default)]
@@ -93,7 +93,7 @@ impl WorkTrees {
     }
 
     /// What was found for a run; `wait`: git may take a moment more. Nothing, where nothing new is known.
-    pub(super) async fn found(&self, key: &RunKey, wait: bool) -> BTreeMap<String, Uncommitted> {
+    pub(super) async fn found(&self, key: &RunKey, wait: bool) -> BTreeMap<String, Arc<Uncommitted>> {
         let answers = match self.known().runs.get(key) {
             Some(answers) => answers.clone(),
             None => return BTreeMap::new(),
@@ -105,7 +105,7 @@ impl WorkTrees {
             if let Ok(Ok(said)) = said
                 && let Some(Some(uncommitted)) = &*said
             {
-                found.insert(root, uncommitted.clone());
+                found.insert(root, Arc::clone(uncommitted));
             }
         }
         found
@@ -118,7 +118,7 @@ impl WorkTrees {
 }
 
 /// Notes on a run what was found; says whether that is new.
-pub(super) fn record(run: &mut Run, found: &BTreeMap<String, Uncommitted>) -> bool {
+pub(super) fn record(run: &mut Run, found: &BTreeMap<String, Arc<Uncommitted>>) -> bool {
     let known = &mut run.status.provenance.uncommitted;
     let is_new = !found.is_empty() && known != found;
     if is_new {
@@ -132,7 +132,7 @@ fn ask(root: &str, home: &Path) -> watch::Receiver<Answer> {
     let (root, home) = (PathBuf::from(root), home.to_owned());
     tokio::spawn(async move {
         let said = tokio::time::timeout(LONGEST, uncommitted(&root, &home)).await;
-        sender.send_replace(Some(said.ok().flatten()));
+        sender.send_replace(Some(said.ok().flatten().map(Arc::new)));
     });
     receiver
 }

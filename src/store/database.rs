@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use runtime_core::{
-    Error, Function, Result, Store,
+    Error, ErrorKind, Function, Result, Store,
     run::RunKey,
     store::{Document, DocumentFilter, FunctionRecord, RunFilter, RunRecord, Version, refusal},
 };
@@ -67,7 +67,7 @@ pub struct DatabaseStore<D: Database> {
 
 impl<D: Database> DatabaseStore<D> {
     /// Starts the writer.
-    pub(super) fn start(database: D, engine: impl Engine) -> Self {
+    pub(super) fn start<E: Engine>(database: D, engine: E) -> Result<Self> {
         let (requests, receiver) = mpsc::channel(WAITING);
         let (changes, subscribed) = (Arc::new(watch::Sender::new(0)), Arc::<Notify>::default());
         let writer = Writer {
@@ -76,8 +76,12 @@ impl<D: Database> DatabaseStore<D> {
             changes: Arc::clone(&changes),
             subscribed: Arc::clone(&subscribed),
         };
-        tokio::spawn(writer.run());
-        Self { database, requests, changes, subscribed }
+        if E::OWN_THREAD {
+            on_own_thread(writer.run())?;
+        } else {
+            tokio::spawn(writer.run());
+        }
+        Ok(Self { database, requests, changes, subscribed })
     }
 
     /// Waits for the changes that were asked for, and lets go of the database. Whatever comes after is refused.
@@ -107,6 +111,17 @@ impl<D: Database> DatabaseStore<D> {
         let stored = self.database.run("store.update_run", &key).await?;
         Err(refusal::run_refused(&key, record.revision, stored.as_ref()))
     }
+}
+
+/// Among the tasks of a busy runtime, each step of the writer would wait for its turn, and all others for the writer.
+fn on_own_thread(work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        let message = format!("the store's writer cannot be started: {error}");
+        Error::new(ErrorKind::Exhausted, message).operation("store.open").source(error)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
+    let thread = std::thread::Builder::new().name("runtimes-store".to_owned());
+    thread.spawn(move || runtime.block_on(work)).map(drop).map_err(failed)
 }
 
 #[async_trait]

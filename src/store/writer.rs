@@ -22,14 +22,14 @@ use super::row::{DocumentRow, FunctionRow, RunRow, TagRow, Which};
 /// The most changes of one transaction.
 pub(super) const MAX_BATCH: usize = 256;
 
-/// How often the writer steps back for callers that are about to ask.
-const YIELDS: usize = 2;
-
 /// What each change of a batch came to, in the batch's order.
 pub(super) type Counts = Vec<Result<u64>>;
 
 /// A database as its writer sees it.
 pub(super) trait Engine: Send + 'static {
+    /// Whether the writer has a thread for itself, or is a task beside others.
+    const OWN_THREAD: bool;
+
     /// Makes all these changes durable, or none, however long the database is busy or away, within reason. A change
     /// whose condition does not hold counts 0 and hinders nobody.
     fn commit(&mut self, batch: &[Request]) -> impl Future<Output = sqlx::Result<Counts>> + Send;
@@ -156,7 +156,6 @@ impl<E: Engine> Writer<E> {
     pub(super) async fn run(mut self) {
         let mut watching = Watching::Nobody;
         let mut held = None;
-        let mut last = 1;
         loop {
             let first = tokio::select! {
                 biased;
@@ -178,8 +177,7 @@ impl<E: Engine> Writer<E> {
                 return self.close(first.answer).await;
             }
             let batch;
-            (batch, held) = gather(&mut self.requests, first, last).await;
-            last = batch.len();
+            (batch, held) = gather(&mut self.requests, first);
             self.write(batch).await;
         }
         if let Err(error) = self.engine.close().await {
@@ -280,34 +278,20 @@ fn hash(of: &impl Hash) -> u64 {
 }
 
 /// Takes whatever waits: the batch, and the request with which the next one begins.
-async fn gather(
-    requests: &mut mpsc::Receiver<Request>,
-    first: Request,
-    last: usize,
-) -> (Vec<Request>, Option<Request>) {
-    let mut batch = Vec::with_capacity(last);
+fn gather(requests: &mut mpsc::Receiver<Request>, first: Request) -> (Vec<Request>, Option<Request>) {
+    let mut batch = Vec::with_capacity(requests.len() + 1);
     let mut subjects: HashSet<u64> = first.write.subjects().into_iter().collect();
     batch.push(first);
-    let mut yields = YIELDS;
     while batch.len() < MAX_BATCH {
-        match requests.try_recv() {
-            Ok(next) => {
-                let next_subjects = next.write.subjects();
-                let together = !matches!(next.write, Write::Close)
-                    && next_subjects.iter().all(|subject| !subjects.contains(subject));
-                subjects.extend(next_subjects);
-                if !together {
-                    return (batch, Some(next));
-                }
-                batch.push(next);
-            }
-            // Those who were answered a moment ago are about to ask again: let them run first.
-            Err(_) if batch.len() < last && yields > 0 => {
-                yields -= 1;
-                tokio::task::yield_now().await;
-            }
-            Err(_) => break,
+        let Ok(next) = requests.try_recv() else { break };
+        let next_subjects = next.write.subjects();
+        let together = !matches!(next.write, Write::Close)
+            && next_subjects.iter().all(|subject| !subjects.contains(subject));
+        subjects.extend(next_subjects);
+        if !together {
+            return (batch, Some(next));
         }
+        batch.push(next);
     }
     (batch, None)
 }

@@ -1,5 +1,5 @@
 //! `kill -9` while functions are pushed and pulled and archives are unpacked: nothing half-written is ever seen, and
-//! nothing that was acknowledged is missing. `RUNTIMES_KILLS` says how often.
+//! nothing that was acknowledged is missing. `RUNTIMES_TEST_KILLS` says how often.
 
 use std::{
     env, fs,
@@ -64,7 +64,7 @@ fn archive(folder: &Path, comment: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_half_written_is_seen() {
-    let kills = env::var("RUNTIMES_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(30);
+    let kills = env::var("RUNTIMES_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(30);
     let scene = team().await;
     let (mut pushed, mut pulled) = (None, None);
     for round in 0..kills {

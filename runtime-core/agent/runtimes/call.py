@@ -5,7 +5,7 @@ import sys
 from . import get_or_create_ctx
 from .params import ARGS, EITHER, EMPTY, KEYWORD, KWARGS, POSITIONAL, parameters
 from .report import HandlerError, InputError, ParameterError, RunError, did_you_mean, text_of
-from .values import clip, plain, to_json
+from .values import SIMPLE, clip, plain, to_json
 
 
 class Call:
@@ -28,6 +28,14 @@ class Call:
         self.takes_context = any(p.wants_context() for p in every)
         self.takes_all = any(p.kind == KWARGS for p in every)
         self.known = [p.name for p in every if p.kind in (EITHER, KEYWORD, POSITIONAL) and not p.wants_context()]
+
+    def prepare(self):
+        """Imports what its calls need, so that forked runs do not, each for itself."""
+        if self.takes_context:
+            __import__(f"{__package__}.context")
+        hints = [p.hint for p in self.init + self.params if p.hint is not EMPTY and not p.wants_context()]
+        if not all(any(hint is kind for kind in SIMPLE) for hint in hints):
+            __import__(f"{__package__}.convert")
 
     def signature(self):
         shown = f"{self.method}({', '.join(map(str, self.params))})"
@@ -105,8 +113,10 @@ class Call:
         return args, kwargs
 
     def _convert(self, p, value):
-        if p.hint is EMPTY or (value is None and p.default is None):
+        if p.hint is EMPTY or type(value) is p.hint or (value is None and p.default is None):
             return value
+        if p.hint is float and type(value) is int:
+            return float(value)
         from .convert import convert, type_name
 
         try:

@@ -8,10 +8,8 @@ from .report import ReturnError, did_you_mean
 
 
 def log_returns(value, returns):
-    """Logs what came back, as `returns` says; without it, as the result "return"."""
+    """Logs what came back, as `returns` says."""
     ctx = get_or_create_ctx()
-    if not returns:
-        return ctx.log_result("return", value)
     values = [value]
     if len(returns) > 1:
         if not isinstance(value, (tuple, list)) or len(value) < len(returns):

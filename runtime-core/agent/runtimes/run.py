@@ -6,6 +6,7 @@ from . import state
 from .call import Call
 from .load import load_module
 from .report import begin, exit_code, fail, warn
+from .values import SIMPLE, plain
 
 
 def run_and_exit(job):
@@ -25,9 +26,7 @@ def run_handler(job, loaded=None, record=None):
         loaded = loaded or Loaded(job)
         value = loaded.call(job.get("handler"))(job)
         if value is not None:
-            from .returns import log_returns
-
-            log_returns(value, (job["run"].get("spec") or {}).get("returns"))
+            _keep(report, value, (job["run"].get("spec") or {}).get("returns"))
         code = 0
     except SystemExit as exc:
         code = exit_code(exc)
@@ -44,6 +43,16 @@ def run_handler(job, loaded=None, record=None):
     if not report.close(always=True):
         code = code or 1
     return code
+
+
+def _keep(report, value, returns):
+    """Keeps what the handler returned. What is simple needs no more of the agent: a forked run pays for all it touches."""
+    if not returns or (len(returns) == 1 and type(returns[0]) is str and returns[0].isidentifier() and type(value) in SIMPLE):
+        report.results[returns[0] if returns else "return"] = plain(value)
+        return report.changed()
+    from .returns import log_returns
+
+    return log_returns(value, returns)
 
 
 class Loaded:

@@ -139,7 +139,7 @@ class Template:
             prepare(load)
             watch_mlrun()
             loaded = Loaded(load)
-            loaded.call(load["handler"])
+            loaded.call(load["handler"]).prepare()
         except BaseException as exc:
             error = describe_error(exc)
             warn(error["traceback"])

@@ -2,6 +2,9 @@
 
 _encoder = None
 
+# What is a result as it is.
+SIMPLE = (int, float, str, bool)
+
 
 def to_json(value):
     """Writes JSON; `value` has been through `plain`."""

@@ -1,6 +1,6 @@
 //! What a run was made of, beside what was asked: what it takes to say whether it can be run again as it was.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,10 @@ pub struct Provenance {
     /// The git commits of the work trees in which its folders lie, by the work tree.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub commits: BTreeMap<String, String>,
-    /// What was not committed in these work trees when it began; nothing of those where that is not known.
+    /// What was not committed in these work trees when it began; nothing of those where that is not known. Shared by
+    /// runs that began at about the same time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub uncommitted: BTreeMap<String, Uncommitted>,
+    pub uncommitted: BTreeMap<String, Arc<Uncommitted>>,
     /// The packages that it had, where its function asks for any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packages: Option<Packages>,

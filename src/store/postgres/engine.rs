@@ -143,6 +143,9 @@ impl PostgresEngine {
 }
 
 impl Engine for PostgresEngine {
+    // Its connections belong to the runtime in which they were made.
+    const OWN_THREAD: bool = false;
+
     /// Commits a batch; again, on another connection where need be, while the server is away for a moment. What was
     /// committed without an answer is not made again.
     async fn commit(&mut self, batch: &[Request]) -> sqlx::Result<Counts> {

@@ -60,7 +60,7 @@ impl PostgresStore {
         let connection = connect::open(&server).await?;
         let readers = connect::readers(&server);
         let engine = PostgresEngine::new(Arc::clone(&server), connection);
-        Ok(Self::start(Postgres { server, readers }, engine))
+        Self::start(Postgres { server, readers }, engine)
     }
 }
 

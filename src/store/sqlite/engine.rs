@@ -42,6 +42,8 @@ impl SqliteEngine {
 }
 
 impl Engine for SqliteEngine {
+    const OWN_THREAD: bool = true;
+
     /// Commits a batch, again while another process is in the way.
     async fn commit(&mut self, batch: &[Request]) -> sqlx::Result<Counts> {
         let started = Instant::now();

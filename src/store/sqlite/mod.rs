@@ -50,7 +50,7 @@ impl SqliteStore {
         let connection = connect::writer(&path).await?;
         let readers = connect::readers(&path);
         let engine = SqliteEngine::new(Arc::clone(&path), connection);
-        Ok(Self::start(Sqlite { path, readers }, engine))
+        Self::start(Sqlite { path, readers }, engine)
     }
 
     /// The file.
