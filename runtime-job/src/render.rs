@@ -59,7 +59,7 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
     let spec = workload.pod_spec(container);
     objects.push(match config.wrapper_on(cluster) {
         Wrapper::Pod => Manifest::Pod(Box::new(Pod { metadata, spec: Some(spec), ..Pod::default() })),
-        Wrapper::Job => Manifest::Job(Box::new(wrapped(metadata, spec, &config, function, run, &thresholds))),
+        Wrapper::Job => Manifest::Job(Box::new(wrapped(metadata, spec, &config, run, &thresholds))),
     });
     Ok(ClusterPlan { objects, deadline: thresholds.executing, notes: Vec::new() })
 }
@@ -70,7 +70,6 @@ fn wrapped(
     metadata: ObjectMeta,
     mut pod: PodSpec,
     config: &JobConfig,
-    function: &Function,
     run: &Run,
     thresholds: &Thresholds,
 ) -> Job {
@@ -95,7 +94,7 @@ fn wrapped(
         backoff_limit: Some(0),
         completions: Some(1),
         parallelism: Some(1),
-        pod_failure_policy: may_repeat(function, run).then(disruptions_do_not_count),
+        pod_failure_policy: may_repeat(run).then(disruptions_do_not_count),
         suspend: queued.then_some(true),
         template,
         ttl_seconds_after_finished: Some(config.ttl_seconds_after_finished),
@@ -104,9 +103,9 @@ fn wrapped(
     Job { metadata, spec: Some(spec), ..Job::default() }
 }
 
-/// Whether the run may begin again.
-fn may_repeat(function: &Function, run: &Run) -> bool {
-    run.spec.retry.is_some() || function.spec.extra.get("retry").is_some_and(|retry| retry.is_object())
+/// Whether the run may begin again. It has its function's policy where it names none.
+fn may_repeat(run: &Run) -> bool {
+    run.spec.retry.as_ref().is_some_and(|retry| retry.count > 0)
 }
 
 fn disruptions_do_not_count() -> PodFailurePolicy {
