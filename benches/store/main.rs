@@ -1,7 +1,7 @@
 //! What the SQLite store costs: a durable write beside SQLite's own floor, many writers, lists of a large store.
 //!
-//! `cargo bench -p runtimes --bench store` prints, beside criterion's figures, the ratios that matter. `STORE_BENCH_DIR` says on
-//! which disk.
+//! `cargo bench -p runtimes --bench store` prints, beside criterion's figures, the ratios that matter.
+//! `STORE_BENCH_DIR` says on which disk.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may stop where it stands")]
 
@@ -37,8 +37,9 @@ use sqlx::{
 use tokio::{runtime::Runtime, task::JoinSet};
 
 const WRITERS: u32 = 32;
-/// Runs in one round of the many writers; each is three writes.
+/// Runs in one round of the many writers, and of one alone; each is three writes.
 const RUNS_A_ROUND: u32 = 9_600;
+const RUNS_ALONE: u32 = 960;
 const LISTED: u32 = 100_000;
 
 /// Spreads uids over the whole space, as random ones are.
@@ -177,20 +178,26 @@ async fn ratios(folder: &Path) {
     println!("  beside one connection and a bare table: {bare:?}, {:.2}x", seconds(ours) / seconds(bare));
     println!("one fsync of this disk: {:?}", fsyncs(&folder.join("fsync"), 500));
     let next = Arc::new(AtomicU32::new(RUNS));
-    let mut rates = Vec::new();
-    let used = cpu_seconds();
+    let (mut pairs, mut used) = (Vec::new(), 0.0);
     for _ in 0..5 {
-        rates.push(concurrent(&store, &next, WRITERS, RUNS_A_ROUND).await);
+        let alone = concurrent(&store, &next, 1, RUNS_ALONE).await;
+        let before = cpu_seconds();
+        pairs.push((alone, concurrent(&store, &next, WRITERS, RUNS_A_ROUND).await));
+        used += cpu_seconds() - before;
     }
-    let used = (cpu_seconds() - used) / f64::from(5 * RUNS_A_ROUND * 3);
-    rates.sort_by(f64::total_cmp);
-    println!(
-        "{WRITERS} writers: {:.0} durable writes/s (median; {:.0} to {:.0})",
-        rates[2], rates[0], rates[4]
-    );
-    println!("  beside one at a time: {:.1}x", rates[2] * seconds(ours));
+    print_writers("", pairs);
+    let used = used / f64::from(5 * RUNS_A_ROUND * 3);
     println!("  processor time of a write, all threads: {:.1} us", used * 1e6);
     store.close().await.unwrap();
+}
+
+/// The same work done by one writer and by many, in writes per second, round by round.
+fn print_writers(database: &str, mut pairs: Vec<(f64, f64)>) {
+    pairs.sort_by(|one, other| (one.1 / one.0).total_cmp(&(other.1 / other.0)));
+    let (alone, many) = pairs[pairs.len() / 2];
+    println!("{database}{WRITERS} writers: {many:.0} durable writes/s, one writer: {alone:.0}/s");
+    let ratios: Vec<_> = pairs.iter().map(|(alone, many)| format!("{:.1}x", many / alone)).collect();
+    println!("  beside the same work of one writer: {} (at least 5x)", ratios.join(" "));
 }
 
 /// What this process used of all processors, where the system says so; in steps of 10 ms.

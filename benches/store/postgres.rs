@@ -9,7 +9,9 @@ use runtime_core::Store;
 use runtimes::store::PostgresStore;
 use sqlx::{ConnectOptions, Executor, postgres::PgConnectOptions};
 
-use super::{RUNS_A_ROUND, WRITERS, concurrent, lists, median, record, seconds, server::Server};
+use super::{
+    RUNS_A_ROUND, RUNS_ALONE, WRITERS, concurrent, lists, median, print_writers, record, server::Server,
+};
 
 /// Prints what writes and lists cost.
 pub(crate) async fn ratios() {
@@ -24,11 +26,10 @@ pub(crate) async fn ratios() {
     }
     let one = median(times);
     println!("PostgreSQL, one write at a time: {one:?}");
-    let rate = concurrent(&store, &Arc::new(AtomicU32::new(RUNS)), WRITERS, RUNS_A_ROUND).await;
-    println!(
-        "PostgreSQL, {WRITERS} writers: {rate:.0} durable writes/s, {:.1}x one at a time",
-        rate * seconds(one)
-    );
+    let next = Arc::new(AtomicU32::new(RUNS));
+    let alone = concurrent(&store, &next, 1, RUNS_ALONE).await;
+    let many = concurrent(&store, &next, WRITERS, RUNS_A_ROUND).await;
+    print_writers("PostgreSQL, ", vec![(alone, many)]);
     store.close().await.unwrap();
 
     let url = server.fresh();

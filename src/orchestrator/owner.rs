@@ -45,7 +45,8 @@ impl Owner {
         &self.id
     }
 
-    /// Says that its runs are anybody's from now on.
+    /// Says that its runs are anybody's from now on, and that it left nothing behind. Who is only dropped does not know
+    /// that: the file stays, and the next one looks.
     pub(super) fn leave(&self) {
         let _ = fs::remove_file(self.folder.join(&self.id));
     }
@@ -94,12 +95,6 @@ impl Owner {
     }
 }
 
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +112,12 @@ mod tests {
         assert!(Owner::is_leased(two.id()) && !Owner::is_leased(one.id()) && Owner::is_of(one.id(), &place));
         let id = one.id().to_owned();
         drop(one);
-        assert_eq!([two.is_locked(&id), two.is_locked("nobody")], [None; 2]);
+        assert_eq!([two.is_locked(&id), two.is_locked("nobody")], [Some(false), None]);
+        assert_eq!(two.dead(), [home.path().join("owners").join(&id)]);
+        let left = register(false);
+        left.leave();
+        assert_eq!(two.is_locked(left.id()), None);
+        fs::remove_file(home.path().join("owners").join(&id)).unwrap();
 
         let dead = home.path().join("owners/dead");
         File::create(&dead).unwrap();

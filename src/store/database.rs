@@ -56,8 +56,8 @@ pub trait Database: Send + Sync + 'static {
 
 /// A store in a database: [`SqliteStore`](super::SqliteStore) and its like.
 ///
-/// It belongs to the tokio runtime in which it was opened. Dropping it is safe at any time; [`close`](Self::close)
-/// also waits until the last change is written.
+/// It is opened within a tokio runtime, which has to outlive it. Dropping it is safe at any time;
+/// [`close`](Self::close) also waits until the last change is written.
 pub struct DatabaseStore<D: Database> {
     pub(super) database: D,
     requests: mpsc::Sender<Request>,

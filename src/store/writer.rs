@@ -1,4 +1,5 @@
-//! The one that writes: a task that takes whatever waits, commits it in one transaction, and then answers each.
+//! The one that writes, a task or a thread: it takes whatever waits, commits it in one transaction, and then answers
+//! each.
 //!
 //! A durable commit costs one `fsync`, whether it carries one change or two hundred. While one commit is on its way
 //! to the disk, the next batch gathers: the more callers, the larger the batches, without any waiting on purpose.

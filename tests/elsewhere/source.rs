@@ -183,7 +183,7 @@ async fn a_run_can_be_stopped_while_its_source_is_fetched() {
     let key = handle.key();
     tokio::task::spawn_blocking(move || silent.accept().map(drop)).await.unwrap().unwrap();
     let aborted =
-        tokio::time::timeout(Duration::from_secs(20), orchestrator.abort(&key)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), orchestrator.abort(&key)).await.unwrap().unwrap();
     assert_eq!(aborted.state(), RunState::Aborted);
     orchestrator.close().await.unwrap();
     is_clean(&scene);

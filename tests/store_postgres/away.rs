@@ -69,7 +69,7 @@ async fn a_restart_is_waited_for() {
             changes.changed().await.unwrap();
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), look).await.expect("a sign to look again");
+    tokio::time::timeout(Duration::from_secs(60), look).await.expect("a sign to look again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

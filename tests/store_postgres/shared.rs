@@ -63,13 +63,13 @@ async fn a_change_of_another_store_is_told() {
                 changes.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), look).await.expect("a sign to look again");
+        tokio::time::timeout(Duration::from_secs(60), look).await.expect("a sign to look again");
     }
     // And one's own changes are told once, not also by the server.
     create(&one, record("own")).await;
     changes.changed().await.unwrap();
     create(&other, record("end")).await;
-    tokio::time::timeout(Duration::from_secs(10), changes.changed()).await.expect("told").unwrap();
+    tokio::time::timeout(Duration::from_secs(60), changes.changed()).await.expect("told").unwrap();
     assert_eq!(one.list_runs(&RunFilter::default()).await.unwrap().len(), 7);
 }
 

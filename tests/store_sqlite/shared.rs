@@ -73,7 +73,7 @@ async fn a_change_of_another_store_is_told() {
                 changes.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), look).await.expect("a sign to look again");
+        tokio::time::timeout(Duration::from_secs(60), look).await.expect("a sign to look again");
     };
     let mut changes = one.changes();
     for n in 0..3 {

@@ -277,7 +277,7 @@ async fn who_serves_fires_what_is_due_and_ends_when_told() {
     receiver.next().await;
     assert_eq!(within(told.recv()).await.unwrap(), Served::Sent(1));
     drop(end);
-    tokio::time::timeout(Duration::from_secs(10), serving).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), serving).await.unwrap().unwrap();
     other.close().await.unwrap();
     orchestrator.close().await.unwrap();
 }

@@ -48,7 +48,7 @@ fn get(folder: &Folder, server: &Server, name: &str) -> Value {
 fn nothing_staged(folder: &Folder) {
     let left = || std::fs::read_dir(folder.path(".runtimes/staged")).map_or(0, Iterator::count);
     let begin = std::time::Instant::now();
-    while left() > 0 && begin.elapsed().as_secs() < 30 {
+    while left() > 0 && begin.elapsed().as_secs() < 60 {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     assert_eq!(left(), 0);

@@ -4,6 +4,7 @@ import array
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,11 @@ def has(module):
     if not found:
         print(f"skipped without {module}: its tests")
     return found
+
+
+def interruptible():
+    """As at a terminal: what a shell starts in the background ignores SIGINT, and Python with it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Case(unittest.TestCase):
@@ -63,6 +69,7 @@ class Case(unittest.TestCase):
         done = subprocess.run(
             [sys.executable, *flags, "-c", BOOT, AGENT, "run", self.path("run.json")],
             env={**os.environ, **(env or {})}, cwd=self.dir, capture_output=True, text=True, timeout=120,
+            preexec_fn=interruptible,
         )  # fmt: skip
         self.out, self.err = done.stdout, done.stderr
         return done.returncode, self.report()

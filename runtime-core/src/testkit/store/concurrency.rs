@@ -16,7 +16,7 @@ const WRITERS: u32 = 32;
 pub(super) async fn changes_are_told(store: &dyn Store) {
     let mut changes = store.changes();
     let mut told = async |what: &str| {
-        let told = tokio::time::timeout(Duration::from_secs(10), changes.changed()).await;
+        let told = tokio::time::timeout(Duration::from_secs(60), changes.changed()).await;
         assert!(matches!(told, Ok(Ok(()))), "changes() must tell of {what}");
     };
     let run = create(store, record(1)).await;
