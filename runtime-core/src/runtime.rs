@@ -20,6 +20,8 @@ pub struct Capability {
     pub host: bool,
     /// It runs on a cluster.
     pub cluster: bool,
+    /// What a cluster would get for it can be shown ([`Runtime::render`]), whether or not it runs there.
+    pub renders: bool,
     /// It needs an image on a cluster.
     pub needs_image: bool,
     /// It runs as several replicas.

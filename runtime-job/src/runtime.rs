@@ -19,7 +19,7 @@ impl Runtime for JobRuntime {
     }
 
     fn summary(&self) -> &'static str {
-        "a Python file, a handler in it, or any program, as a Job of a cluster or as a process here"
+        "a Python file, a handler in it, or any program, as a process; `render` shows its Job for a cluster"
     }
 
     fn capability(&self) -> Capability {
@@ -28,7 +28,8 @@ impl Runtime for JobRuntime {
             abortable: true,
             logs: true,
             host: true,
-            cluster: true,
+            // Its objects are rendered; nothing sends them yet.
+            renders: true,
             needs_image: true,
             survives: true,
             ..Capability::default()

@@ -191,11 +191,16 @@ impl Inner {
         };
         self.targets.get(wanted).cloned().ok_or_else(|| {
             let known: Vec<_> = self.targets.keys().copied().collect();
-            Error::new(
-                ErrorKind::Unsupported,
-                format!("there is no target here for the kind `{}`", runtime.kind()),
-            )
-            .help(format!("targets of this orchestrator: {}", known.join(", ")))
+            let message = match wanted {
+                "" => format!("there is no target here for the kind `{}`", runtime.kind()),
+                _ => format!(
+                    "there is no target `{wanted}` here, which the kind `{}` asks for",
+                    runtime.kind()
+                ),
+            };
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Error::new(ErrorKind::Unsupported, message)
+                .help(format!("targets of this orchestrator: {known}; `Builder::target` adds one"))
         })
     }
 }

@@ -1,10 +1,11 @@
 //! A plan: pure, complete, and as the run and the function say.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Subject, processes};
 use crate::{
-    Plan, RunState,
+    ErrorKind, Plan, RunState,
+    cluster::Cluster,
     plan::{EnvValue, EnvVar, HostPlan},
     run::Cause,
 };
@@ -32,9 +33,26 @@ pub(super) fn check(subject: &Subject<'_>) -> Plan {
             );
         }
     }
+    rendered(subject);
     deadline(subject);
     environment(subject);
     plan
+}
+
+/// The objects for a cluster: pure, and there exactly where the kind says so.
+fn rendered(subject: &Subject<'_>) {
+    let Subject { what, runtime, sample } = subject;
+    let render = || runtime.render(&sample.function, &sample.run, &Cluster::default());
+    if !runtime.capability().renders {
+        let refused = render().err().map(|error| error.kind());
+        assert_eq!(refused, Some(ErrorKind::Unsupported), "{what}: a kind that renders says so");
+        return;
+    }
+    let plan = subject.ok("the rendering", render());
+    assert_eq!(plan, subject.ok("the same again", render()), "{what}: the same input, the same objects");
+    assert!(!plan.objects.is_empty(), "{what}: a run on a cluster is at least one object");
+    let names: BTreeSet<_> = plan.objects.iter().map(|object| (object.kind(), object.name())).collect();
+    assert_eq!(names.len(), plan.objects.len(), "{what}: each object has a name of its own");
 }
 
 /// The same function and run give the same plan, whatever became of the run meanwhile.
