@@ -98,7 +98,12 @@ fn recipe(function: &Function, cluster: &Cluster) -> Result<Recipe> {
     }
     let target = target_image(function, cluster);
     let of_service = target.starts_with('.');
-    let target = full_image(&target, cluster)?;
+    let target = full_image(&target, cluster).map_err(|error| match of_service {
+        true => error.at("spec.build.image").help(
+            "name it with its registry, or set `httpdb.builder.docker_registry` in the `config` of the context",
+        ),
+        false => error.at("spec.build.image"),
+    })?;
     let secret = match build.secret.as_str() {
         "" if of_service => settings.httpdb.builder.docker_registry_secret.clone(),
         secret => secret.to_owned(),

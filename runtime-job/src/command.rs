@@ -41,11 +41,8 @@ pub(crate) struct Command {
 pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<Command> {
     let spec = &function.spec;
     let build = &spec.build;
-    let handler = handler(function, run).filter(|_| mode == Mode::Agent || !run.spec.handler.is_empty());
-    if mode == Mode::Pass && handler.is_some() {
-        return Err(Error::invalid("run.spec.handler", "a command that is passed as it is has no handler")
-            .help("leave the handler out, or `mode: pass`"));
-    }
+    check_handler(run, mode)?;
+    let handler = handler(function, run).filter(|_| mode == Mode::Agent);
     let has_code = !build.function_source_code.is_empty();
     let archive = (build.load_source_on_run && !build.source.is_empty()).then_some(build.source.as_str());
     if has_code && archive.is_some() {
@@ -83,6 +80,15 @@ pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<Command> 
     }
     args.extend(spec.args.iter().cloned());
     Ok(Command { command: "mlrun".to_owned(), args, code, file, workdir })
+}
+
+/// A command that is passed as it is calls nothing in it.
+pub(crate) fn check_handler(run: &Run, mode: Mode) -> Result<()> {
+    if mode == Mode::Pass && !run.spec.handler.is_empty() {
+        return Err(Error::invalid("run.spec.handler", "a command that is passed as it is has no handler")
+            .help("leave the handler out, or `mode: pass`"));
+    }
+    Ok(())
 }
 
 /// The command as it stands, with the run's parameters in it.

@@ -15,7 +15,7 @@ use runtime_core::{
         apimachinery::pkg::apis::meta::v1::ObjectMeta,
     },
     plan::{ClusterPlan, Manifest},
-    run::Thresholds,
+    run::{Retry, Thresholds},
 };
 
 use crate::{
@@ -59,7 +59,10 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
     let spec = workload.pod_spec(container);
     objects.push(match config.wrapper_on(cluster) {
         Wrapper::Pod => Manifest::Pod(Box::new(Pod { metadata, spec: Some(spec), ..Pod::default() })),
-        Wrapper::Job => Manifest::Job(Box::new(wrapped(metadata, spec, &config, run, &thresholds))),
+        Wrapper::Job => {
+            let repeats = may_repeat(function, run)?;
+            Manifest::Job(Box::new(wrapped(metadata, spec, &config, repeats, &thresholds)))
+        }
     });
     Ok(ClusterPlan { objects, deadline: thresholds.executing, notes: Vec::new() })
 }
@@ -70,7 +73,7 @@ fn wrapped(
     metadata: ObjectMeta,
     mut pod: PodSpec,
     config: &JobConfig,
-    run: &Run,
+    repeats: bool,
     thresholds: &Thresholds,
 ) -> Job {
     pod.active_deadline_seconds = backstop(thresholds);
@@ -94,7 +97,7 @@ fn wrapped(
         backoff_limit: Some(0),
         completions: Some(1),
         parallelism: Some(1),
-        pod_failure_policy: may_repeat(run).then(disruptions_do_not_count),
+        pod_failure_policy: repeats.then(disruptions_do_not_count),
         suspend: queued.then_some(true),
         template,
         ttl_seconds_after_finished: Some(config.ttl_seconds_after_finished),
@@ -103,9 +106,13 @@ fn wrapped(
     Job { metadata, spec: Some(spec), ..Job::default() }
 }
 
-/// Whether the run may begin again. It has its function's policy where it names none.
-fn may_repeat(run: &Run) -> bool {
-    run.spec.retry.as_ref().is_some_and(|retry| retry.count > 0)
+/// Whether the run may begin again: by its own policy, else by its function's.
+fn may_repeat(function: &Function, run: &Run) -> Result<bool> {
+    let policy = match &run.spec.retry {
+        Some(retry) => Some(retry.clone()),
+        None => Retry::of_function(function)?,
+    };
+    Ok(policy.is_some_and(|retry| retry.count > 0))
 }
 
 fn disruptions_do_not_count() -> PodFailurePolicy {

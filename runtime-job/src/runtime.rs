@@ -8,7 +8,7 @@ use runtime_core::{
     target::Observation,
 };
 
-use crate::{KIND, build, config, config::JobConfig, host, render, status};
+use crate::{KIND, build, command, config, config::JobConfig, host, render, status};
 
 /// The kind `job`.
 pub struct JobRuntime;
@@ -41,7 +41,7 @@ impl Runtime for JobRuntime {
     }
 
     fn validate(&self, function: &Function, run: &Run) -> Result<()> {
-        JobConfig::of(function)?;
+        command::check_handler(run, JobConfig::of(function)?.mode)?;
         // What lies in an image is not known; whether this machine has it, its plan says.
         program::check_code(function, run)
     }

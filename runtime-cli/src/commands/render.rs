@@ -34,6 +34,8 @@ A context says what a rendering must know of the service: `namespace`, `config` 
 
 /// The uid of a run that is not recorded.
 const UID: &str = "00000000000000000000000000000000";
+/// How long a uid may be: names of objects have room for more than it.
+const MAX_UID: usize = 40;
 
 /// Show the objects that a cluster would get for a function, without sending them
 #[derive(Debug, clap::Args)]
@@ -48,7 +50,7 @@ pub(crate) struct Args {
     /// Whose objects
     #[arg(long, value_enum, default_value_t)]
     style: Objects,
-    /// What deploying it creates, not what a run of it does: a context without a run means the same
+    /// What deploying it creates, not what a run of it does: a context with nothing of a run means the same
     #[arg(long, conflicts_with_all = ["run", "handler", "params", "name"])]
     deploy: bool,
     /// The function to call in its code
@@ -88,15 +90,21 @@ pub(crate) async fn execute(args: Args, home: &Home) -> Result<u8> {
     let function = changed(&request, &args);
     function.validate()?;
     let registry = Registry::linked()?;
-    let kind = registry.get(&function.kind)?;
+    let kind = registry.get(&function.kind).map_err(|error| function.locate(error))?;
     for note in function.check_fields(kind.fields())? {
         eprintln!("note: {note}");
     }
     let cluster = cluster(&args)?;
-    let deploys = args.deploy || (args.context.is_some() && args.run.is_none());
-    let plan = if deploys {
+    let plan = if args.deploy {
         kind.deploy(&function, &cluster)
+    } else if args.is_of_deploying() {
+        kind.deploy(&function, &cluster).map_err(|error| {
+            let help = error.help_text().unwrap_or("a context without a run shows what deploying creates");
+            let help = format!("{help}\nfor the objects of a run, add a file of it, or --name");
+            error.help(help)
+        })
     } else {
+        expected_in_image(&function, &request);
         let run = run(&function, &request, &args)?;
         if cluster.style == Style::Native {
             kind.validate(&function, &run).map_err(|error| function.locate(error))?;
@@ -109,6 +117,26 @@ pub(crate) async fn execute(args: Args, home: &Home) -> Result<u8> {
     }
     stdio::stdout(shown(&plan, cluster.style, args.output.output)?.as_bytes())?;
     Ok(0)
+}
+
+impl Args {
+    /// A context without anything of a run.
+    fn is_of_deploying(&self) -> bool {
+        let of_run = self.run.is_some() || self.handler.is_some() || self.name.is_some();
+        self.context.is_some() && !of_run && self.params.is_empty()
+    }
+}
+
+/// A file that `run` would take along: here it is what its image has by that name.
+fn expected_in_image(function: &Function, request: &Request) {
+    let command = Path::new(&function.spec.command);
+    let carried = !function.spec.build.function_source_code.is_empty();
+    if !carried && command.extension().is_some() && request.base_dir.join(command).is_file() {
+        eprintln!(
+            "note: spec.command: {} must be in the image: the file here does not travel",
+            command.display()
+        );
+    }
 }
 
 fn changed(request: &Request, args: &Args) -> Function {
@@ -132,7 +160,7 @@ fn cluster(args: &Args) -> Result<Cluster> {
         Objects::Mlrun => Style::Mlrun,
     };
     let mut cluster = Cluster::read(&context, style).map_err(|error| match &args.context {
-        Some(path) => error.under(&path.display().to_string()),
+        Some(path) => in_file(error, path),
         None => error,
     })?;
     if let Some(namespace) = &args.namespace {
@@ -146,7 +174,7 @@ fn cluster(args: &Args) -> Result<Cluster> {
 fn run(function: &Function, request: &Request, args: &Args) -> Result<Run> {
     if let Some(path) = &args.run {
         let document = document(path)?;
-        return yaml::from_value(&document, "run").map_err(|error| error.under(&path.display().to_string()));
+        return read_run(&document).map_err(|error| in_file(error, path));
     }
     let mut run = Run { spec: request.spec.clone(), ..Run::default() };
     for (name, text) in parse::unique("--param", args.params.clone())? {
@@ -160,7 +188,10 @@ fn run(function: &Function, request: &Request, args: &Args) -> Result<Run> {
     let metadata = &mut run.metadata;
     metadata.uid = UID.to_owned();
     metadata.name = match &args.name {
-        Some(name) => name.clone(),
+        Some(name) => {
+            naming::check("--name", name)?;
+            name.clone()
+        }
         None => naming::run_name(&function.metadata.name, handler.map_or("", String::as_str)),
     };
     metadata.project = match function.metadata.project.as_str() {
@@ -171,6 +202,29 @@ fn run(function: &Function, request: &Request, args: &Args) -> Result<Run> {
     named.metadata.project.clone_from(&metadata.project);
     run.spec.function = named.uri();
     Ok(run)
+}
+
+/// A run as it is recorded; what its objects are called after must be a name.
+fn read_run(document: &Value) -> Result<Run> {
+    let mut run: Run = yaml::from_value(document, "run")?;
+    if run.metadata.uid.is_empty() {
+        run.metadata.uid = UID.to_owned();
+    }
+    naming::check("run.metadata.uid", &run.metadata.uid)?;
+    if run.metadata.uid.len() > MAX_UID {
+        let wrong = format!("it has more than {MAX_UID} characters");
+        return Err(Error::invalid("run.metadata.uid", wrong).help("a uid is 32 hexadecimal digits"));
+    }
+    Ok(run)
+}
+
+/// Says in which file it is wrong.
+fn in_file(error: Error, path: &Path) -> Error {
+    let place = match error.location() {
+        Some(inner) => format!("{}: {inner}", path.display()),
+        None => path.display().to_string(),
+    };
+    error.at(place)
 }
 
 fn document(path: &Path) -> Result<Value> {

@@ -6,9 +6,14 @@ use crate::{Error, Result};
 /// The whole name of an image: MLRun's own get a tag and a registry, a `.` in front becomes the registry of what is built.
 ///
 /// # Errors
-/// `Invalid`, where that registry is not known.
+/// `Invalid`, where it is none, or that registry is not known.
 pub fn full_image(image: &str, cluster: &Cluster) -> Result<String> {
-    let image = enriched(image.trim(), cluster);
+    let image = image.trim();
+    if image.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(Error::invalid("spec.image", format!("{image:?} is no name of an image"))
+            .help("REGISTRY/NAME:TAG, such as mlrun/mlrun:1.8.0"));
+    }
+    let image = enriched(image, cluster);
     let Some(rest) = image.strip_prefix('.') else { return Ok(image) };
     match parsed_registry(&cluster.settings.httpdb.builder.docker_registry) {
         (Some(registry), Some(repository)) if !rest.contains(repository) => {
@@ -19,7 +24,7 @@ pub fn full_image(image: &str, cluster: &Cluster) -> Result<String> {
             "spec.image",
             format!("{image:?} is in the registry of the service, which is not known"),
         )
-        .help("set `httpdb.builder.docker_registry`, or write the image with its registry")),
+        .help("set `httpdb.builder.docker_registry` in the `config` of the context, or write the image with its registry")),
     }
 }
 
@@ -93,6 +98,7 @@ mod tests {
         assert_eq!(full(" mlrun/mlrun ", &cluster), "mlrun/mlrun:1.8.0");
         assert_eq!(full("mlrun/mlrun:x", &cluster), "mlrun/mlrun:x");
         assert_eq!(full("gcr.io/x/mlrun/mlrun", &cluster), "gcr.io/x/mlrun/mlrun:1.8.0");
+        assert_eq!(full_image("a b", &cluster).unwrap_err().location(), Some("spec.image"));
         assert!(full_image(".loc", &cluster).unwrap_err().help_text().unwrap().contains("docker_registry"));
 
         cluster.settings.images_registry = "quay.io/".to_owned();

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{Result, yaml};
+use crate::{Result, naming, yaml};
 
 pub use env::{MAX_VARIABLE, variable};
 pub use image::full_image;
@@ -126,6 +126,9 @@ impl Cluster {
     /// `Invalid`, with the path of the wrong field.
     pub fn read(context: &Value, style: Style) -> Result<Self> {
         let context: Context = yaml::from_value(context, "context")?;
+        if !context.namespace.is_empty() {
+            naming::check("context.namespace", &context.namespace)?;
+        }
         let or = |text: String, default: String| if text.is_empty() { default } else { text };
         let default = Self { style, ..Self::default() };
         Ok(Self {

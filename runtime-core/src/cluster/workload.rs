@@ -190,7 +190,8 @@ fn image_of<'f>(function: &'f Function, cluster: &'f Cluster) -> Result<&'f str>
     match default.filter(|_| !to_build) {
         Some(image) => Ok(image),
         None => Err(Error::invalid("spec.image", "is missing").help(if to_build {
-            "build it first: the function has commands, requirements or a source for its image"
+            "the function has commands, requirements or a source for an image of its own: build that, and name it \
+             here; `runtimes render FUNCTION --deploy` shows the pod that builds it"
         } else {
             "write the image that its code runs in"
         })),
