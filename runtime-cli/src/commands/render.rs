@@ -78,10 +78,10 @@ pub(crate) struct Args {
 /// Whose objects are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Objects {
-    /// Those that are sent by default
+    /// What this version would send: a Job of Kubernetes, unless the function has `wrapper: pod`
     #[default]
     Native,
-    /// Those that MLRun would send
+    /// What MLRun would send
     Mlrun,
 }
 

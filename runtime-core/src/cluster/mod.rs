@@ -40,7 +40,7 @@ pub const MLRUN_PYTHON: &str = "3.9.18";
 /// Whose objects are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
-    /// What is sent by default.
+    /// Our own.
     #[default]
     Native,
     /// What MLRun's server would send.
