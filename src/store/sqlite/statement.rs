@@ -45,9 +45,10 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new() -> Self {
+        // OR ROLLBACK: a batch is taken back as a whole, so no statement keeps what it alone may have to take back.
         let create = |rows| {
             format!(
-                "WITH n ({COLUMNS}) AS ({}) INSERT INTO runs ({COLUMNS}, updated) SELECT {COLUMNS}, created FROM n \
+                "WITH n ({COLUMNS}) AS ({}) INSERT OR ROLLBACK INTO runs ({COLUMNS}, updated) SELECT {COLUMNS}, created FROM n \
                  WHERE uid IS NOT NULL ON CONFLICT (uid, iteration) DO NOTHING",
                 values(rows, COLUMN_COUNT)
             )
@@ -55,7 +56,7 @@ impl Statements {
         // Names almost never change, and then their indexes need not be touched.
         let update = |rows| {
             format!(
-                "WITH n ({COLUMNS}) AS ({}) UPDATE runs SET {CHANGED} FROM n WHERE {UNCHANGED} \
+                "WITH n ({COLUMNS}) AS ({}) UPDATE OR ROLLBACK runs SET {CHANGED} FROM n WHERE {UNCHANGED} \
                  AND runs.project = n.project AND runs.name = n.name AND runs.function_uri = n.function_uri",
                 values(rows, COLUMN_COUNT)
             )
