@@ -20,7 +20,9 @@ pub use orchestrator::{
 };
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};
-#[cfg(any(feature = "handler", feature = "local"))]
+#[cfg(feature = "job")]
+pub use runtime_job as job;
+#[cfg(feature = "_host")]
 pub use runtime_local as local;
 #[cfg(feature = "handler")]
 pub use runtime_local::handler;

@@ -7,8 +7,8 @@ use runtimes::Result;
 
 use crate::{
     commands::{
-        abort, artifacts, completions, daemon, delete, env, follow, function, get, hub, kinds, logs, rerun,
-        run, runs, schedule, secret,
+        abort, artifacts, completions, daemon, delete, env, follow, function, get, hub, kinds, logs, render,
+        rerun, run, runs, schedule, secret,
     },
     home::Home,
     output::{Format, Terminal},
@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Abort(abort::Args),
     Delete(delete::Args),
     Rerun(rerun::Args),
+    Render(render::Args),
     Artifacts(artifacts::Args),
     Function(function::Args),
     Functions(function::ListArgs),
@@ -75,6 +76,7 @@ impl Command {
             Self::Abort(args) => abort::execute(args, home, terminal).await,
             Self::Delete(args) => delete::execute(args, home).await,
             Self::Rerun(args) => rerun::execute(args, home, terminal).await,
+            Self::Render(args) => render::execute(args, home).await,
             Self::Artifacts(args) => artifacts::execute(args, home, terminal).await,
             Self::Function(args) => function::execute(args, home, terminal).await,
             Self::Functions(args) => function::list(args, home, terminal).await,
@@ -96,6 +98,7 @@ impl Command {
             Self::Get(args) => args.output.output,
             Self::Runs(args) => args.output.output,
             Self::Rerun(args) => args.output.output,
+            Self::Render(args) => args.output.output,
             Self::Function(args) => args.format(),
             Self::Artifacts(args) => args.format(),
             Self::Functions(args) => args.format(),

@@ -15,6 +15,15 @@ pub const UID: &str = "mlrun/uid";
 /// Who started the run.
 pub const OWNER: &str = "mlrun/owner";
 
+/// Where that person is from: what stands behind the `@`.
+pub const OWNER_DOMAIN: &str = "mlrun/owner_domain";
+/// Whether metrics are collected: `True` or `False`.
+pub const SCRAPE_METRICS: &str = "mlrun/scrape-metrics";
+/// What a build pod does.
+pub const TASK_NAME: &str = "mlrun/task-name";
+/// Which iteration of its parent the run is.
+pub const ITERATION: &str = "mlrun/iteration";
+
 /// The schedule that started the run.
 pub const SCHEDULE: &str = "mlrun/schedule-name";
 

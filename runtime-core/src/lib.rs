@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod agent;
+pub mod cluster;
 pub mod error;
 pub mod function;
 pub mod labels;

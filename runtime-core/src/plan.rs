@@ -1,10 +1,18 @@
 //! What must be started for a run: described by a kind, made real by a target.
 
+mod cluster;
+#[cfg(feature = "python")]
+pub mod host;
+#[cfg(feature = "python")]
+pub mod program;
+
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::run::Packages;
+
+pub use cluster::{ClusterPlan, Manifest};
 
 /// What a target must make real for one run. Each target takes the form that it knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +21,8 @@ use crate::run::Packages;
 pub enum Plan {
     /// Processes on this machine.
     Host(HostPlan),
+    /// Objects of a Kubernetes cluster.
+    Cluster(ClusterPlan),
 }
 
 /// Processes on this machine, what they need, and which of them is the run.

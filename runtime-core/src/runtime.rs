@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::{Function, Plan, Result, Run, run::Verdict, target::Observation};
+use crate::{
+    Error, ErrorKind, Function, Plan, Result, Run, cluster::Cluster, plan::ClusterPlan, run::Verdict,
+    target::Observation,
+};
 
 /// What a kind can do. Data, so that no caller needs a list of kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -17,6 +20,8 @@ pub struct Capability {
     pub host: bool,
     /// It runs on a cluster.
     pub cluster: bool,
+    /// What a cluster would get for it can be shown ([`Runtime::render`]), whether or not it runs there.
+    pub renders: bool,
     /// It needs an image on a cluster.
     pub needs_image: bool,
     /// It runs as several replicas.
@@ -56,7 +61,32 @@ pub trait Runtime: Send + Sync {
     /// `Invalid` or `Unsupported`, as for [`Self::validate`].
     fn plan(&self, function: &Function, run: &Run) -> Result<Plan>;
 
+    /// What must be created on a cluster for this run, pure.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field; `Unsupported`, where the kind does not run on a cluster.
+    fn render(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+        let _ = (function, run, cluster);
+        Err(only_here(self.kind()))
+    }
+
+    /// What must be created on a cluster before the function can run or be called there: its image, or the service that
+    /// it is. Pure.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    fn deploy(&self, function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
+        let _ = (function, cluster);
+        Err(only_here(self.kind()))
+    }
+
     /// What is true of the run, given what is seen of it now. Pure, and the same however often and in whatever
     /// order observations come.
     fn observe(&self, seen: &Observation) -> Verdict;
+}
+
+fn only_here(kind: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("functions of the kind `{kind}` do not run on a cluster"))
+        .at("kind")
+        .help("use `kind: job` for a program, or run it on this machine")
 }

@@ -4,8 +4,6 @@ pub mod handler;
 pub mod host;
 #[cfg(feature = "local")]
 pub mod local;
-#[cfg(any(feature = "handler", feature = "local"))]
-mod shared;
 
 pub use host::HostTarget;
 pub use runtime_core::inventory;

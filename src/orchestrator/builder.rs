@@ -109,7 +109,7 @@ impl Builder {
         let secrets = self.secrets.or_else(|| default_secrets(&home));
         #[allow(unused_mut, reason = "without kinds of this machine there is no target to add")]
         let mut targets: BTreeMap<&'static str, Arc<dyn Target>> = BTreeMap::new();
-        #[cfg(any(feature = "handler", feature = "local"))]
+        #[cfg(feature = "_host")]
         targets.insert("host", Arc::new(host(&home, secrets.as_ref())));
         targets.extend(self.targets.into_iter().map(|target| (target.name(), target)));
         let registry = match self.registry {
@@ -154,7 +154,7 @@ impl Builder {
 }
 
 /// This machine, with the secrets of this orchestrator.
-#[cfg(any(feature = "handler", feature = "local"))]
+#[cfg(feature = "_host")]
 fn host(home: &Path, secrets: Option<&Arc<dyn SecretSource>>) -> runtime_local::HostTarget {
     match secrets {
         Some(secrets) => runtime_local::HostTarget::with_secrets(home, Arc::clone(secrets)),
@@ -163,12 +163,12 @@ fn host(home: &Path, secrets: Option<&Arc<dyn SecretSource>>) -> runtime_local::
 }
 
 /// The secrets of the target "this machine", where this build has it.
-#[cfg(any(feature = "handler", feature = "local"))]
+#[cfg(feature = "_host")]
 fn default_secrets(home: &Path) -> Option<Arc<dyn SecretSource>> {
     Some(Arc::new(runtime_local::host::SecretFolder::new(home.join("secrets"))))
 }
 
-#[cfg(not(any(feature = "handler", feature = "local")))]
+#[cfg(not(feature = "_host"))]
 fn default_secrets(_: &Path) -> Option<Arc<dyn SecretSource>> {
     None
 }
@@ -176,7 +176,9 @@ fn default_secrets(_: &Path) -> Option<Arc<dyn SecretSource>> {
 /// The kinds of the features of this build, and those of other linked crates.
 fn linked() -> Result<Registry> {
     // Naming a crate keeps the linker from dropping it, and its kinds with it.
-    #[cfg(any(feature = "handler", feature = "local"))]
+    #[cfg(feature = "_host")]
     let _ = runtime_local::register;
+    #[cfg(feature = "job")]
+    let _ = runtime_job::register;
     Registry::linked()
 }

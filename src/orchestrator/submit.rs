@@ -186,15 +186,21 @@ impl Inner {
     fn target_for(&self, runtime: &dyn Runtime, plan: &Plan) -> Result<Arc<dyn Target>> {
         let wanted = match plan {
             Plan::Host(_) => "host",
+            Plan::Cluster(_) => "kubernetes",
             _ => "",
         };
         self.targets.get(wanted).cloned().ok_or_else(|| {
             let known: Vec<_> = self.targets.keys().copied().collect();
-            Error::new(
-                ErrorKind::Unsupported,
-                format!("there is no target here for the kind `{}`", runtime.kind()),
-            )
-            .help(format!("targets of this orchestrator: {}", known.join(", ")))
+            let message = match wanted {
+                "" => format!("there is no target here for the kind `{}`", runtime.kind()),
+                _ => format!(
+                    "there is no target `{wanted}` here, which the kind `{}` asks for",
+                    runtime.kind()
+                ),
+            };
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Error::new(ErrorKind::Unsupported, message)
+                .help(format!("targets of this orchestrator: {known}; `Builder::target` adds one"))
         })
     }
 }

@@ -51,6 +51,7 @@ fn row(kind: &dyn Runtime) -> Vec<comfy_table::Cell> {
         (can.logs, "logs"),
         (can.scales, "scale"),
         (can.survives, "detach"),
+        (can.renders, "render"),
     ]);
     vec![text(kind.kind()), text(places), text(abilities), text(kind.summary())]
 }

@@ -12,6 +12,7 @@ pub(crate) mod get;
 pub(crate) mod hub;
 pub(crate) mod kinds;
 pub(crate) mod logs;
+pub(crate) mod render;
 pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod runs;

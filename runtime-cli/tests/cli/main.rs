@@ -11,6 +11,7 @@ mod hyper;
 #[path = "../../../tests/receiver/mod.rs"]
 mod receiver;
 mod record;
+mod render;
 mod run;
 mod s3;
 mod stop;

@@ -110,10 +110,13 @@ fn the_home_is_where_it_is_said_to_be() {
 fn kinds_say_what_they_can() {
     let kinds = Folder::new().run("kinds -o json").ok().json();
     let names: Vec<_> = kinds.as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
-    assert_eq!(names, ["handler", "local"]);
-    assert_eq!(kinds[1]["capability"]["host"], true);
+    assert_eq!(names, ["handler", "job", "local"]);
+    let of = |index: usize, name: &str| kinds[index]["capability"][name].as_bool().unwrap();
+    assert!((0..3).all(|kind| of(kind, "host") && !of(kind, "cluster")), "{kinds}");
+    assert_eq!([0, 1, 2].map(|kind| of(kind, "renders")), [false, true, false]);
     let table = Folder::new().run("kinds").ok().stdout.clone();
     assert!(table.starts_with("KIND") && table.contains("this machine"), "{table}");
+    assert!(!table.contains("this machine, cluster"), "nothing is sent to a cluster: {table}");
 }
 
 #[test]

@@ -53,6 +53,19 @@ impl From<core::SecurityContext> for SecurityContext {
 }
 
 impl SecurityContext {
+    /// The part of it that only a container can have; `None` where there is none.
+    pub fn to_container(&self) -> Option<core::SecurityContext> {
+        let container = core::SecurityContext {
+            allow_privilege_escalation: self.container.allow_privilege_escalation,
+            capabilities: self.container.capabilities.clone(),
+            privileged: self.container.privileged,
+            proc_mount: self.container.proc_mount.clone(),
+            read_only_root_filesystem: self.container.read_only_root_filesystem,
+            ..core::SecurityContext::default()
+        };
+        (container != core::SecurityContext::default()).then_some(container)
+    }
+
     /// The part of it that a pod can have.
     pub fn to_pod(&self) -> core::PodSecurityContext {
         core::PodSecurityContext {

@@ -106,9 +106,10 @@ fn registered(runtime: &dyn Runtime) {
     assert!(!summary.is_empty() && summary.trim() == summary, "{kind}: the summary is a line of text");
     assert!(!summary.contains('\n') && summary.len() <= 100, "{kind}: the summary is one short line");
 
-    let Capability { host, cluster, needs_image, .. } = runtime.capability();
+    let Capability { host, cluster, renders, needs_image, .. } = runtime.capability();
     assert!(host || cluster, "{kind}: a kind runs on this machine, on a cluster, or on both");
-    assert!(cluster || !needs_image, "{kind}: only a cluster needs an image");
+    assert!(renders || !cluster, "{kind}: what runs on a cluster can be shown");
+    assert!(renders || !needs_image, "{kind}: only a cluster needs an image");
 
     let linked = match Registry::linked() {
         Ok(linked) => linked,

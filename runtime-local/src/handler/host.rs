@@ -2,24 +2,23 @@
 
 use runtime_core::{
     Error, Function, Result, Run,
-    plan::{Code, HostPlan, Isolation, Limits, Process, Readiness, Role, Work},
+    plan::{Code, HostPlan, Isolation, Limits, Process, Readiness, Role, Work, host as describe},
     run::runtime_env,
 };
 
 use super::config::HandlerConfig;
-use crate::shared;
 
 /// The plan of a run.
 pub(super) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
-    let mut plan = shared::base_plan(function, run)?;
+    let mut plan = describe::base_plan(function, run)?;
     let work = work(function, run)?;
     let python = matches!(work, Work::Python { .. });
-    if shared::limits(function)? != Limits::default() {
+    if describe::limits(function)? != Limits::default() {
         plan.notes
             .push("spec.resources.limits has no effect on a handler: it shares a warm process".to_owned());
     }
     if python {
-        plan.python = Some(shared::python(function, run));
+        plan.python = Some(describe::python(function, run));
     } else if !function.spec.build.requirements.is_empty() {
         plan.notes.push("spec.build.requirements has no effect on a Rust handler".to_owned());
     }
@@ -38,7 +37,7 @@ pub(super) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
 
 fn work(function: &Function, run: &Run) -> Result<Work> {
     let config = HandlerConfig::of(function)?;
-    let handler = shared::handler(function, run).ok_or_else(|| {
+    let handler = describe::handler(function, run).ok_or_else(|| {
         Error::invalid("handler", "a function of the kind `handler` needs one")
             .help("name a function: `default_handler` in the spec, `--handler`, or `Request::handler`")
     })?;
@@ -46,11 +45,11 @@ fn work(function: &Function, run: &Run) -> Result<Work> {
         code,
         handler: Some(handler.to_owned()),
         args: Vec::new(),
-        pythonpath: shared::pythonpath(function),
+        pythonpath: describe::pythonpath(function),
         isolation: if config.reuse { Isolation::Reuse } else { Isolation::Fork },
     };
     if let Some(code) = function.code()? {
-        return Ok(python(shared::source(code), handler));
+        return Ok(python(describe::source(code), handler));
     }
     if function.spec.command.ends_with(".py") {
         return Ok(python(Code::File(function.spec.command.as_str().into()), handler));

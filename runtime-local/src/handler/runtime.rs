@@ -2,13 +2,12 @@
 
 use runtime_core::{
     Capability, Error, Function, Plan, Result, Run, Runtime,
-    plan::Work,
+    plan::{Work, host as describe},
     run::{Verdict, observe_main},
     target::Observation,
 };
 
 use super::{KIND, config::HandlerConfig, host, rust::Handlers};
-use crate::shared;
 
 /// The kind `handler`.
 pub struct HandlerRuntime;
@@ -44,7 +43,7 @@ impl Runtime for HandlerRuntime {
                 })
             }
             _ => match function.code()? {
-                Some(code) => shared::check_python(&code, shared::handler(function, run), run),
+                Some(code) => describe::check_python(&code, describe::handler(function, run), run),
                 None => Ok(()),
             },
         }

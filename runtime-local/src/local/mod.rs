@@ -1,7 +1,6 @@
 //! The kind `local`: a Python file, a handler in it, or any program, as a process of its own.
 
 mod config;
-mod host;
 mod runtime;
 
 pub use config::{LocalConfig, Mode};

@@ -2,16 +2,12 @@
 
 use runtime_core::{
     Capability, Function, Plan, Result, Run, Runtime,
+    plan::program,
     run::{Verdict, observe_main},
     target::Observation,
 };
 
-use super::{
-    KIND,
-    config::{LocalConfig, Mode},
-    host,
-};
-use crate::shared;
+use super::KIND;
 
 /// The kind `local`.
 pub struct LocalRuntime;
@@ -37,17 +33,11 @@ impl Runtime for LocalRuntime {
     }
 
     fn validate(&self, function: &Function, run: &Run) -> Result<()> {
-        if LocalConfig::of(function)?.mode == Mode::Agent
-            && let Some(code) = function.code()?
-            && code.name.ends_with(".py")
-        {
-            shared::check_python(&code, shared::handler(function, run), run)?;
-        }
-        host::plan(function, run).map(drop)
+        program::check(function, run)
     }
 
     fn plan(&self, function: &Function, run: &Run) -> Result<Plan> {
-        host::plan(function, run).map(Plan::Host)
+        program::plan(function, run).map(Plan::Host)
     }
 
     fn observe(&self, seen: &Observation) -> Verdict {

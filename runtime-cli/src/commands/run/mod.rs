@@ -62,6 +62,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     schedule: watch::ScheduleArgs,
 
+    /// Where it runs. There is one place; who asks for another one is told what there is.
+    #[arg(long, help_heading = HOW, value_name = "TARGET", hide = true, value_parser = parse::target)]
+    on: Option<()>,
     /// Start it and return; it goes on by itself
     #[arg(long, help_heading = HOW, conflicts_with_all = ["watch", "count"])]
     detach: bool,

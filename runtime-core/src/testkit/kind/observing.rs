@@ -20,8 +20,10 @@ struct Said {
 
 /// Checks the kind's reading of all that can be seen of the sample's plan.
 pub(super) fn check(subject: &Subject<'_>, plan: &Plan) {
-    let Plan::Host(host) = plan;
-    let main = host.main().map(|main| main.name.clone()).unwrap_or_default();
+    let main = match plan {
+        Plan::Host(host) => host.main().map(|main| main.name.clone()).unwrap_or_default(),
+        Plan::Cluster(_) => "main".to_owned(),
+    };
     let all = cases::everything(&main);
     let verdicts: Vec<Verdict> = all.iter().map(|seen| subject.runtime.observe(seen)).collect();
     if subject.runtime.capability().batch {

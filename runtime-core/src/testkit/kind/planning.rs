@@ -1,10 +1,11 @@
 //! A plan: pure, complete, and as the run and the function say.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Subject, processes};
 use crate::{
-    Plan, RunState,
+    ErrorKind, Plan, RunState,
+    cluster::Cluster,
     plan::{EnvValue, EnvVar, HostPlan},
     run::Cause,
 };
@@ -24,10 +25,34 @@ pub(super) fn check(subject: &Subject<'_>) -> Plan {
             );
             processes::check(&subject.what, host);
         }
+        Plan::Cluster(_) => {
+            assert!(
+                subject.runtime.capability().cluster,
+                "{}: a plan for a cluster where none runs",
+                subject.what
+            );
+        }
     }
+    rendered(subject);
     deadline(subject);
     environment(subject);
     plan
+}
+
+/// The objects for a cluster: pure, and there exactly where the kind says so.
+fn rendered(subject: &Subject<'_>) {
+    let Subject { what, runtime, sample } = subject;
+    let render = || runtime.render(&sample.function, &sample.run, &Cluster::default());
+    if !runtime.capability().renders {
+        let refused = render().err().map(|error| error.kind());
+        assert_eq!(refused, Some(ErrorKind::Unsupported), "{what}: a kind that renders says so");
+        return;
+    }
+    let plan = subject.ok("the rendering", render());
+    assert_eq!(plan, subject.ok("the same again", render()), "{what}: the same input, the same objects");
+    assert!(!plan.objects.is_empty(), "{what}: a run on a cluster is at least one object");
+    let names: BTreeSet<_> = plan.objects.iter().map(|object| (object.kind(), object.name())).collect();
+    assert_eq!(names.len(), plan.objects.len(), "{what}: each object has a name of its own");
 }
 
 /// The same function and run give the same plan, whatever became of the run meanwhile.
@@ -91,8 +116,11 @@ fn deadline(subject: &Subject<'_>) {
     for (of_function, of_run, seconds) in cases {
         let (function, run) = given(of_function, of_run);
         let what = format!("with the threshold {of_function:?}, on the run {of_run:?}");
-        let Plan::Host(plan) = subject.plan(&what, &function, &run);
-        assert_eq!(plan.deadline, seconds.map(Duration::from_secs), "{}: the deadline {what}", subject.what);
+        let deadline = match subject.plan(&what, &function, &run) {
+            Plan::Host(plan) => plan.deadline,
+            Plan::Cluster(plan) => plan.deadline,
+        };
+        assert_eq!(deadline, seconds.map(Duration::from_secs), "{}: the deadline {what}", subject.what);
     }
     for (of_function, of_run) in [(Some("5 parsecs"), None), (None, Some("-3s"))] {
         let (function, run) = given(of_function, of_run);
@@ -107,7 +135,7 @@ fn environment(subject: &Subject<'_>) {
     let (variable, name, key) = SECRET;
     let function = subject.sample.function.clone();
     let function = function.set_env(PLAIN.0, PLAIN.1).set_env_from_secret(variable, name, key);
-    let Plan::Host(plan) = subject.plan("with environment", &function, &subject.sample.run);
+    let Plan::Host(plan) = subject.plan("with environment", &function, &subject.sample.run) else { return };
     let found = |variable: &str| -> Vec<EnvVar> {
         let env = plan.processes.iter().flat_map(|process| &process.env);
         env.filter(|found| found.name == variable).cloned().collect()

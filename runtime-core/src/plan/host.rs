@@ -1,4 +1,4 @@
-//! What both kinds of this crate need to describe a run on this machine.
+//! What kinds that run on this machine need to describe a run there.
 
 use std::{
     collections::VecDeque,
@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use runtime_core::{
-    Function, Result, Run,
+use super::{Code, HostPlan, Limits, PythonEnvironment};
+use crate::{
+    Error, Function, Result, Run,
     function::SourceCode,
-    plan::{Code, HostPlan, Limits, PythonEnvironment},
     pod::Quantity,
     python::Module,
     run::{from_cluster, parse_duration},
@@ -19,8 +19,11 @@ use runtime_core::{
 /// How long a process may take to end after it was asked to: Kubernetes' default.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// The plan without its processes: packages, deadline, notes.
-pub(crate) fn base_plan(function: &Function, run: &Run) -> Result<HostPlan> {
+/// The plan without its processes: deadline, notes.
+///
+/// # Errors
+/// `Invalid`, where a threshold is no duration.
+pub fn base_plan(function: &Function, run: &Run) -> Result<HostPlan> {
     let build = &function.spec.build;
     let mut notes = Vec::new();
     for (field, set) in [
@@ -45,7 +48,7 @@ pub(crate) fn base_plan(function: &Function, run: &Run) -> Result<HostPlan> {
 }
 
 /// The environment for Python code with the function's packages.
-pub(crate) fn python(function: &Function, run: &Run) -> PythonEnvironment {
+pub fn python(function: &Function, run: &Run) -> PythonEnvironment {
     let requirements = function.spec.build.requirements.clone();
     PythonEnvironment { requirements, interpreter: None, exactly: run.spec.packages.clone() }
 }
@@ -67,7 +70,10 @@ fn deadline(function: &Function, run: &Run) -> Result<Option<Duration>> {
 }
 
 /// `resources.limits` of the main process.
-pub(crate) fn limits(function: &Function) -> Result<Limits> {
+///
+/// # Errors
+/// `Invalid`, where one of them is no quantity.
+pub fn limits(function: &Function) -> Result<Limits> {
     let limits = function.spec.pod.resources.limits.clone().unwrap_or_default();
     let amount = |name: &str| {
         let quantity = limits.get(name).map(|quantity| quantity.0.parse::<Quantity>());
@@ -77,24 +83,27 @@ pub(crate) fn limits(function: &Function) -> Result<Limits> {
 }
 
 /// The code that a function carries, as a plan's code.
-pub(crate) fn source(code: SourceCode) -> Code {
+pub fn source(code: SourceCode) -> Code {
     Code::Source { name: PathBuf::from(code.name), text: code.text }
 }
 
 /// The handler of this run: the run's own before the function's default.
-pub(crate) fn handler<'a>(function: &'a Function, run: &'a Run) -> Option<&'a str> {
+pub fn handler<'a>(function: &'a Function, run: &'a Run) -> Option<&'a str> {
     [run.spec.handler.as_str(), function.spec.default_handler.as_str()]
         .into_iter()
         .find(|handler| !handler.is_empty())
 }
 
 /// Folders of `spec.pythonpath`.
-pub(crate) fn pythonpath(function: &Function) -> Vec<String> {
+pub fn pythonpath(function: &Function) -> Vec<String> {
     function.spec.pythonpath.split(':').filter(|folder| !folder.is_empty()).map(str::to_owned).collect()
 }
 
 /// Checks that the handler is in the code and takes what the run gives it.
-pub(crate) fn check_python(code: &SourceCode, handler: Option<&str>, run: &Run) -> Result<()> {
+///
+/// # Errors
+/// `Invalid`, with file and line, where the code has a syntax error, or the call does not fit it.
+pub fn check_python(code: &SourceCode, handler: Option<&str>, run: &Run) -> Result<()> {
     let module = parsed(code)?;
     handler.map_or(Ok(()), |handler| module.check_call(handler, &run.spec.parameters, &run.spec.inputs))
 }
@@ -116,8 +125,10 @@ fn parsed(code: &SourceCode) -> Result<Arc<Module>> {
 
 /// Fills `{name}` in an argument with the run's parameter of that name; `{{name}}` stays `{name}`, and braces around
 /// anything else stay as they are.
-#[cfg(feature = "local")]
-pub(crate) fn fill(argument: &str, index: usize, run: &Run) -> Result<String> {
+///
+/// # Errors
+/// `Invalid`, at `spec.args[index]`, where the run has no parameter of that name.
+pub fn fill(argument: &str, index: usize, run: &Run) -> Result<String> {
     let mut filled = String::with_capacity(argument.len());
     let mut rest = argument;
     while let Some(start) = rest.find('{') {
@@ -149,20 +160,18 @@ pub(crate) fn fill(argument: &str, index: usize, run: &Run) -> Result<String> {
     Ok(filled)
 }
 
-#[cfg(feature = "local")]
 fn parameter(name: &str, index: usize, run: &Run) -> Result<String> {
-    use runtime_core::serde_json::Value;
+    use serde_json::Value;
     match run.spec.parameters.get(name) {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(value) => Ok(value.to_string()),
         None => {
             let given: Vec<_> = run.spec.parameters.keys().map(String::as_str).collect();
             let given = if given.is_empty() { "none".to_owned() } else { given.join(", ") };
-            Err(runtime_core::Error::invalid(
-                format!("spec.args[{index}]"),
-                format!("the run has no parameter `{name}`"),
-            )
-            .help(format!("parameters given: {given}; write {{{{{name}}}}} for the text {{{name}}} itself")))
+            Err(Error::invalid(format!("spec.args[{index}]"), format!("the run has no parameter `{name}`"))
+                .help(format!(
+                    "parameters given: {given}; write {{{{{name}}}}} for the text {{{name}}} itself"
+                )))
         }
     }
 }
@@ -178,10 +187,9 @@ mod tests {
         let run = Run::default();
         let notes = base_plan(&function, &run).unwrap().notes;
         assert!(notes.iter().any(|note| note.contains("spec.env (A): configMapKeyRef")), "{notes:?}");
-        assert!(!runtime_core::run::runtime_env(&function, &run).iter().any(|var| var.name == "A"));
+        assert!(!crate::run::runtime_env(&function, &run).iter().any(|var| var.name == "A"));
     }
 
-    #[cfg(feature = "local")]
     #[test]
     fn parameters_are_filled_in_and_other_braces_stay() {
         let mut run = Run::default();

@@ -1,0 +1,170 @@
+//! The environment of a run's containers, in MLRun's order and with its names.
+
+use std::collections::{BTreeMap, HashSet};
+
+use k8s_openapi::api::core::v1 as core;
+use serde::Serialize;
+
+use super::Cluster;
+use crate::{
+    Error, ErrorKind, Function, Result, Run,
+    run::{RunSpec, RunState},
+};
+
+/// How long a variable may be, name and value: what the kernel takes as one string.
+pub const MAX_VARIABLE: usize = 128 * 1024 - 2;
+
+/// A variable with a value.
+pub fn variable(name: impl Into<String>, value: impl Into<String>) -> core::EnvVar {
+    core::EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
+}
+
+/// A variable that is a key of a secret.
+pub(super) fn from_secret(name: String, secret: String, key: String) -> core::EnvVar {
+    let selector = core::SecretKeySelector { name: secret, key, optional: None };
+    let source = core::EnvVarSource { secret_key_ref: Some(selector), ..core::EnvVarSource::default() };
+    core::EnvVar { name, value: None, value_from: Some(source) }
+}
+
+/// The variables that say which run it is and where the service is.
+pub(super) fn of_run(
+    function: &Function,
+    run: &Run,
+    node_selector: &BTreeMap<String, String>,
+    cluster: &Cluster,
+) -> Result<Vec<core::EnvVar>> {
+    let metadata = &function.metadata;
+    let project = [&run.metadata.project, &metadata.project].into_iter().find(|name| !name.is_empty());
+    let mut env = Vec::with_capacity(8 + function.spec.pod.env.len());
+    env.push(variable("MLRUN_DEFAULT_PROJECT", project.map_or("default", String::as_str)));
+    env.push(variable("MLRUN_EXEC_CONFIG", exec_config(function, run, node_selector, cluster)?));
+    if run.spec.verbose == Some(true) {
+        env.push(variable("MLRUN_LOG_LEVEL", "DEBUG"));
+    }
+    if !cluster.settings.httpdb.api_url.is_empty() {
+        env.push(variable("MLRUN_DBPATH", cluster.settings.httpdb.api_url.as_str()));
+    }
+    let namespace = [&metadata.namespace, &cluster.namespace].into_iter().find(|name| !name.is_empty());
+    if let Some(namespace) = namespace {
+        env.push(variable("MLRUN_NAMESPACE", namespace.as_str()));
+    }
+    Ok(env)
+}
+
+/// One variable of each name, the last one: Kubernetes takes that one, and where objects are merged it takes no two.
+pub(super) fn distinct(mut env: Vec<core::EnvVar>) -> Vec<core::EnvVar> {
+    let names: HashSet<&str> = env.iter().map(|variable| variable.name.as_str()).collect();
+    if names.len() == env.len() {
+        return env;
+    }
+    let mut seen = HashSet::new();
+    let keep: Vec<bool> = env.iter().rev().map(|variable| seen.insert(variable.name.clone())).collect();
+    let mut keep = keep.into_iter().rev();
+    env.retain(|_| keep.next().unwrap_or(true));
+    env
+}
+
+/// The run as its code gets it, as JSON.
+fn exec_config(
+    function: &Function,
+    run: &Run,
+    node_selector: &BTreeMap<String, String>,
+    cluster: &Cluster,
+) -> Result<String> {
+    let mut spec = run.spec.clone();
+    spec.node_selector.clone_from(node_selector);
+    // Where somebody is told of it may be a secret, and is no business of the code.
+    for notification in &mut spec.notifications {
+        notification.params = None;
+        notification.secret_params = None;
+    }
+    let settings = &cluster.settings;
+    let given = match spec.state_thresholds.is_empty() {
+        true => function.spec.pod.state_thresholds.clone(),
+        false => std::mem::take(&mut spec.state_thresholds),
+    };
+    spec.state_thresholds = settings.function.spec.state_thresholds.default.clone();
+    spec.state_thresholds.extend(given);
+    spec.scrape_metrics.get_or_insert(settings.scrape_metrics);
+
+    let mut labels: BTreeMap<&str, &str> =
+        run.metadata.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    labels.insert("kind", &function.kind);
+    labels.insert("mlrun/client_version", &cluster.client_version);
+    labels.insert("mlrun/client_python_version", &cluster.client_python_version);
+    let metadata = &run.metadata;
+    let config = ExecConfig {
+        spec,
+        metadata: ExecMetadata {
+            project: &metadata.project,
+            name: &metadata.name,
+            uid: &metadata.uid,
+            iteration: metadata.iteration,
+            labels,
+            annotations: metadata
+                .annotations
+                .iter()
+                .filter(|(key, _)| !key.starts_with("runtimes/"))
+                .collect(),
+        },
+        status: ExecStatus { state: RunState::Created },
+    };
+    let text = serde_json::to_string(&config)
+        .map_err(|error| Error::internal("a run cannot be written").source(error))?;
+    if text.len() + "MLRUN_EXEC_CONFIG=".len() > MAX_VARIABLE {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("the run has {} bytes, and its code gets at most {MAX_VARIABLE} of them", text.len()),
+        )
+        .at("run.spec.parameters")
+        .help("write large parameters into a file, and give that as an input"));
+    }
+    Ok(text)
+}
+
+#[derive(Serialize)]
+struct ExecConfig<'a> {
+    spec: RunSpec,
+    metadata: ExecMetadata<'a>,
+    status: ExecStatus,
+}
+
+#[derive(Serialize)]
+struct ExecMetadata<'a> {
+    project: &'a str,
+    name: &'a str,
+    uid: &'a str,
+    iteration: u32,
+    labels: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<&'a String, &'a String>,
+}
+
+#[derive(Serialize)]
+struct ExecStatus {
+    state: RunState,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_variable_of_a_name_counts() {
+        let env = ["A=1", "B=1", "A=2", "C=1", "B=2"].map(|text| {
+            let (name, value) = text.split_once('=').unwrap();
+            variable(name, value)
+        });
+        let left: Vec<_> =
+            distinct(env.to_vec()).iter().map(|v| v.name.clone() + v.value.as_deref().unwrap()).collect();
+        assert_eq!(left, ["A2", "C1", "B2"]);
+    }
+
+    #[test]
+    fn a_run_that_is_too_large_is_refused() {
+        let (function, mut run) = (Function::new("job", "f"), Run::default());
+        run.spec.parameters.insert("x".to_owned(), "y".repeat(MAX_VARIABLE).into());
+        let error = of_run(&function, &run, &BTreeMap::new(), &Cluster::default()).unwrap_err();
+        assert_eq!(error.location(), Some("run.spec.parameters"));
+    }
+}

@@ -1,0 +1,64 @@
+//! The kind `job`: how its parts come together.
+
+use runtime_core::{
+    Capability, Function, Plan, Result, Run, Runtime,
+    cluster::Cluster,
+    plan::{ClusterPlan, program},
+    run::Verdict,
+    target::Observation,
+};
+
+use crate::{KIND, build, command, config, config::JobConfig, host, render, status};
+
+/// The kind `job`.
+pub struct JobRuntime;
+
+impl Runtime for JobRuntime {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn summary(&self) -> &'static str {
+        "a Python file, a handler in it, or any program, as a process; `render` shows its Job for a cluster"
+    }
+
+    fn capability(&self) -> Capability {
+        Capability {
+            batch: true,
+            abortable: true,
+            logs: true,
+            host: true,
+            // Its objects are rendered; nothing sends them yet.
+            renders: true,
+            needs_image: true,
+            survives: true,
+            ..Capability::default()
+        }
+    }
+
+    fn fields(&self) -> &'static [&'static str] {
+        &config::FIELDS
+    }
+
+    fn validate(&self, function: &Function, run: &Run) -> Result<()> {
+        command::check_handler(run, JobConfig::of(function)?.mode)?;
+        // What lies in an image is not known; whether this machine has it, its plan says.
+        program::check_code(function, run)
+    }
+
+    fn plan(&self, function: &Function, run: &Run) -> Result<Plan> {
+        host::plan(function, run).map(Plan::Host)
+    }
+
+    fn render(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+        render::plan(function, run, cluster)
+    }
+
+    fn deploy(&self, function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
+        build::plan(function, cluster)
+    }
+
+    fn observe(&self, seen: &Observation) -> Verdict {
+        status::observe(seen)
+    }
+}

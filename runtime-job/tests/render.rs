@@ -1,0 +1,119 @@
+//! What is made of each function in `inputs`: on this machine, on a cluster, and there as MLRun would.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use runtime_core::{
+    Error, Function, Registry, Run,
+    cluster::{Cluster, MAX_VARIABLE, Style},
+    plan::Manifest,
+    serde_json::{self, Value, json},
+    yaml,
+};
+
+/// An input has a function, what was asked of its run (`null`: its image is built), and what there is beside.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    function: Value,
+    #[serde(default = "empty")]
+    run: Value,
+    #[serde(default = "empty")]
+    context: Value,
+}
+
+fn empty() -> Value {
+    json!({})
+}
+
+fn run_of(function: &Function, spec: &Value) -> Run {
+    let mut run = Run::default();
+    run.metadata.uid = "0123456789abcdef0123456789abcdef".to_owned();
+    run.metadata.name = function.metadata.name.clone();
+    run.metadata.project = "demo".to_owned();
+    run.spec = yaml::from_value(spec, "run").unwrap();
+    run
+}
+
+fn rendered(input: &Input, style: Style) -> Result<Value, Error> {
+    let function = Function::from_value(input.function.clone())?;
+    let registry = Registry::linked()?;
+    let kind = registry.get(&function.kind)?;
+    function.validate()?;
+    function.check_fields(kind.fields())?;
+    let cluster = Cluster::read(&input.context, style)?;
+    let plan = match &input.run {
+        Value::Null => kind.deploy(&function, &cluster)?,
+        spec => kind.render(&function, &run_of(&function, spec), &cluster)?,
+    };
+    Ok(json!(plan))
+}
+
+#[test]
+fn objects() {
+    // The kind is there because this names its crate.
+    assert_eq!(runtime_job::KIND, "job");
+    insta::glob!("inputs/*.yaml", |path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let input: Input = yaml::from_str(&text, "input.yaml").unwrap();
+        match rendered(&input, Style::Native) {
+            Ok(plan) => insta::assert_json_snapshot!(plan),
+            Err(error) => insta::assert_snapshot!(error.to_string()),
+        }
+    });
+}
+
+#[test]
+fn mlrun_has_a_bare_pod() {
+    let input = json!({"kind": "job", "metadata": {"name": "f"}, "spec": {"service_account": "me"}});
+    let input = Input { function: input, run: json!({}), context: json!({}) };
+    let (native, mlrun) = (rendered(&input, Style::Native).unwrap(), rendered(&input, Style::Mlrun).unwrap());
+    assert_eq!((&native["objects"][0]["kind"], &mlrun["objects"][0]["kind"]), (&json!("Job"), &json!("Pod")));
+    assert_eq!(native["objects"][0]["spec"]["template"]["spec"]["serviceAccountName"], "me");
+    assert_eq!(mlrun["objects"][0]["spec"]["serviceAccount"], "me");
+    // The same again is created once: all names follow from the run and the attempt.
+    assert_eq!(native, rendered(&input, Style::Native).unwrap());
+}
+
+#[test]
+fn large_code_is_a_file_and_code_that_is_too_large_is_refused() {
+    let function = |bytes: usize| {
+        let code = format!("import os\n# {}\n", "x".repeat(bytes));
+        Function::new("job", "large").embed_code("my file.py", &code)
+    };
+    let render = |function: &Function| {
+        let registry = Registry::linked().unwrap();
+        let run = run_of(function, &json!({}));
+        registry.get("job").unwrap().render(function, &run, &Cluster::default())
+    };
+    let plan = render(&function(MAX_VARIABLE)).unwrap();
+    let [Manifest::ConfigMap(map), Manifest::Job(job)] = plan.objects.as_slice() else {
+        panic!("a config map, then the job: {:?}", plan.objects);
+    };
+    let (file, text) = map.data.as_ref().unwrap().first_key_value().unwrap();
+    assert_eq!((file.as_str(), text.len()), ("my_file.py", MAX_VARIABLE + 13));
+    let pod = job.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    let container = &pod.containers[0];
+    assert_eq!(container.args.as_ref().unwrap().last().unwrap(), "/runtimes/code/my_file.py");
+    assert_eq!(container.volume_mounts.as_ref().unwrap()[0].mount_path, "/runtimes/code");
+    let source = pod.volumes.as_ref().unwrap()[0].config_map.as_ref().unwrap();
+    assert_eq!(source.name, map.metadata.name.clone().unwrap());
+    assert!(container.env.as_ref().unwrap().iter().all(|variable| variable.name != "MLRUN_EXEC_CODE"));
+
+    let error = render(&function(1 << 20)).unwrap_err();
+    assert_eq!(error.location(), Some("spec.build.functionSourceCode"));
+    assert!(error.help_text().unwrap().contains("load_source_on_run"));
+}
+
+#[test]
+fn an_access_key_is_in_a_secret_and_nowhere_else() {
+    let function =
+        Function::new("job", "f").set_env("V3IO_USERNAME", "joe").set_env("V3IO_ACCESS_KEY", "k3y-0f-joe");
+    let run = run_of(&function, &json!({}));
+    let plan =
+        Registry::linked().unwrap().get("job").unwrap().render(&function, &run, &Cluster::default()).unwrap();
+    let [Manifest::Secret(secret), job @ Manifest::Job(_)] = plan.objects.as_slice() else {
+        panic!("a secret, then the job: {:?}", plan.objects);
+    };
+    assert_eq!(secret.string_data.as_ref().unwrap()["accessKey"], "k3y-0f-joe");
+    assert!(!format!("{plan:?}").contains("k3y-0f-joe"));
+    assert!(!serde_json::to_string(job).unwrap().contains("k3y-0f-joe"));
+}
