@@ -46,8 +46,9 @@ pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) struct Statements {
     create: Vec<Arc<str>>,
     update: Vec<Arc<str>>,
-    /// How transactions begin: `BEGIN` with each of `create` or none, and each of `update` or none. Made when needed.
-    begin: Vec<OnceLock<Arc<str>>>,
+    /// How transactions begin: `BEGIN` with none or each of `create`, and of these with none or each of `update`. Made
+    /// when needed.
+    begin: Vec<Vec<OnceLock<Arc<str>>>>,
     rename: Arc<str>,
     pub(super) documents: DocumentStatements,
 }
@@ -57,8 +58,8 @@ impl Statements {
         // OR ROLLBACK: a batch is taken back as a whole, so no statement keeps what it alone may have to take back.
         let create = |rows| {
             format!(
-                "WITH n ({COLUMNS}) AS ({}) INSERT OR ROLLBACK INTO runs ({COLUMNS}, updated) SELECT {COLUMNS}, created FROM n \
-                 WHERE uid IS NOT NULL ON CONFLICT (uid, iteration) DO NOTHING",
+                "WITH n ({COLUMNS}) AS ({}) INSERT OR ROLLBACK INTO runs ({COLUMNS}, updated) \
+                 SELECT {COLUMNS}, created FROM n WHERE uid IS NOT NULL ON CONFLICT (uid, iteration) DO NOTHING",
                 values(rows, COLUMN_COUNT)
             )
         };
@@ -78,7 +79,7 @@ impl Statements {
         Self {
             create: sizes().map(|rows| create(rows).into()).collect(),
             update: sizes().map(|rows| update(rows).into()).collect(),
-            begin: std::iter::repeat_with(OnceLock::new).take((sizes().count() + 1).pow(2)).collect(),
+            begin: vec![vec![OnceLock::new(); sizes().count() + 1]; sizes().count() + 1],
             rename: rename.into(),
             documents: DocumentStatements::new(),
         }
@@ -102,8 +103,8 @@ impl Statements {
         updates: &[&RunRow],
     ) -> sqlx::Result<u64> {
         let which = |rows: &[_]| if rows.is_empty() { 0 } else { 1 + power(rows.len()) };
-        let cell = which(creates) * (sizes().count() + 1) + which(updates);
-        let cell = self.begin.get(cell).ok_or_else(|| too_many(creates.len().max(updates.len())))?;
+        let cell = self.begin.get(which(creates)).and_then(|row| row.get(which(updates)));
+        let cell = cell.ok_or_else(|| too_many(creates.len().max(updates.len())))?;
         let sql = cell.get_or_init(|| {
             let mut sql = BEGIN.to_owned();
             for (statements, rows) in [(&self.create, creates), (&self.update, updates)] {
@@ -144,7 +145,7 @@ pub(super) fn sized(statements: &[Arc<str>], rows: usize) -> sqlx::Result<&Arc<s
     statements.get(power(rows)).ok_or_else(|| too_many(rows))
 }
 
-/// The smallest power of two that is at least this number.
+/// Which power of two has room for so many rows: 3 for 5.
 fn power(rows: usize) -> usize {
     rows.next_power_of_two().ilog2() as usize
 }
