@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "kubernetes")]
+pub mod cluster;
 pub mod data;
 #[cfg(any(feature = "data", feature = "source"))]
 mod durable;

@@ -8,7 +8,7 @@ use runtimes::Result;
 use crate::{
     commands::{
         abort, artifacts, completions, daemon, delete, env, follow, function, get, hub, kinds, logs, render,
-        rerun, run, runs, schedule, secret,
+        rerun, run, runs, schedule, secret, why,
     },
     home::Home,
     output::{Format, Terminal},
@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Run(Box<run::Args>),
     Get(get::Args),
     Runs(runs::Args),
+    Why(why::Args),
     Logs(logs::Args),
     Abort(abort::Args),
     Delete(delete::Args),
@@ -72,6 +73,7 @@ impl Command {
             Self::Run(args) => run::execute(*args, home, terminal).await,
             Self::Get(args) => get::execute(args, home, terminal).await,
             Self::Runs(args) => runs::execute(args, home, terminal).await,
+            Self::Why(args) => why::execute(args, home).await,
             Self::Logs(args) => logs::execute(args, home, terminal).await,
             Self::Abort(args) => abort::execute(args, home, terminal).await,
             Self::Delete(args) => delete::execute(args, home).await,
@@ -96,6 +98,7 @@ impl Command {
         match self {
             Self::Run(args) => args.output.output,
             Self::Get(args) => args.output.output,
+            Self::Why(args) => args.output.output,
             Self::Runs(args) => args.output.output,
             Self::Rerun(args) => args.output.output,
             Self::Render(args) => args.output.output,

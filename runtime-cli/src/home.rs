@@ -4,10 +4,19 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
-use runtimes::{Error, ErrorKind, Orchestrator, Result, core::jiff::Timestamp};
+use runtimes::{
+    Error, ErrorKind, Orchestrator, Result,
+    cluster::{ClusterOptions, Kubernetes},
+    core::{
+        cluster::{Cluster, Style},
+        jiff::Timestamp,
+        yaml,
+    },
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::output::stdio;
@@ -18,6 +27,13 @@ pub(crate) const SETTLED: &str = "settled";
 /// How long a command that only looks waits for that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// In the home: what is set of the cluster, as `runtimes render` reads it.
+const SETTINGS: &str = "cluster.yaml";
+
+/// The variables that choose a cluster.
+pub(crate) const CONTEXT: &str = "RUNTIMES_CONTEXT";
+pub(crate) const NAMESPACE: &str = "RUNTIMES_NAMESPACE";
+
 /// The variable that names the store.
 const STORE: &str = "RUNTIMES_STORE";
 
@@ -25,6 +41,14 @@ const STORE: &str = "RUNTIMES_STORE";
 pub(crate) struct Home {
     path: PathBuf,
     store: Option<String>,
+    cluster: Chosen,
+}
+
+/// Which cluster, where that was said.
+#[derive(Clone)]
+struct Chosen {
+    context: Option<String>,
+    namespace: Option<String>,
 }
 
 impl Home {
@@ -42,7 +66,18 @@ impl Home {
             .help("leave it out of the URL, and give it in PGPASSWORD, in ~/.pgpass, or in RUNTIMES_STORE"));
         }
         let path = std::path::absolute(path).map_err(|error| Error::io("find", path, error))?;
-        Ok(Self { path, store })
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let cluster = Chosen { context: variable(CONTEXT), namespace: variable(NAMESPACE) };
+        Ok(Self { path, store, cluster })
+    }
+
+    /// The same home, with this cluster where one is named.
+    pub(crate) fn on_cluster(&self, context: Option<String>, namespace: Option<String>) -> Self {
+        let cluster = Chosen {
+            context: context.or_else(|| self.cluster.context.clone()),
+            namespace: namespace.or_else(|| self.cluster.namespace.clone()),
+        };
+        Self { path: self.path.clone(), store: self.store.clone(), cluster }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -56,11 +91,32 @@ impl Home {
 
     /// Opens it, and makes it where it is not there.
     pub(crate) async fn open(&self) -> Result<Orchestrator> {
-        let mut builder = Orchestrator::builder(&self.path).recover(false);
+        let mut builder = Orchestrator::builder(&self.path).recover(false).target(Arc::new(self.kubernetes()?));
         if let Some(store) = &self.store {
             builder = builder.store_url(store);
         }
         builder.open().await
+    }
+
+    /// The cluster, with the settings of the home's `cluster.yaml`. It is not asked before it is needed.
+    fn kubernetes(&self) -> Result<Kubernetes> {
+        let file = self.path.join(SETTINGS);
+        let mut options = ClusterOptions { context: self.cluster.context.clone(), ..ClusterOptions::default() };
+        let mut namespace = self.cluster.namespace.clone();
+        match std::fs::read_to_string(&file) {
+            Ok(text) => {
+                let origin = file.display().to_string();
+                let settings = yaml::read(&text, &origin)?;
+                let cluster = Cluster::read(&settings, Style::Native);
+                options.cluster = cluster.map_err(|error| yaml::locate(error, &text, &origin))?;
+                let own = settings.get("namespace").and_then(|own| own.as_str()).map(str::to_owned);
+                namespace = namespace.or(own);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("read", &file, error)),
+        }
+        options.namespace = namespace;
+        Ok(Kubernetes::new(options))
     }
 
     /// Opens it to look at what is there: runs whose orchestrator is gone are taken over first, so that what is
@@ -107,6 +163,13 @@ impl Home {
         if let Some(store) = &self.store {
             // Not as an argument: those can be read by others.
             command.env(STORE, store);
+        }
+        for (name, value) in
+            [(CONTEXT, &self.cluster.context), (NAMESPACE, &self.cluster.namespace)]
+        {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
         }
         let mut child = command
             .arg("--home")

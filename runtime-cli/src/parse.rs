@@ -55,16 +55,6 @@ pub(crate) fn ago(age: Duration) -> Result<Timestamp> {
     })
 }
 
-/// Where a run takes place: here.
-pub(crate) fn target(text: &str) -> Result<()> {
-    if text == "host" {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Unsupported, "this build has no such target, only `host`: this machine").help(
-        "leave --on out to run it here; `runtimes render FUNCTION` shows the objects that a cluster would get",
-    ))
-}
-
 /// Where an input is, seen from anywhere: URLs as they are, paths made absolute.
 pub(crate) fn location(text: &str) -> Result<String> {
     if text.contains("://") {

@@ -12,6 +12,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("load.py", include_str!("../agent/runtimes/load.py")),
     ("logger.py", include_str!("../agent/runtimes/logger.py")),
     ("params.py", include_str!("../agent/runtimes/params.py")),
+    ("pod.py", include_str!("../agent/runtimes/pod.py")),
     ("report.py", include_str!("../agent/runtimes/report.py")),
     ("returns.py", include_str!("../agent/runtimes/returns.py")),
     ("run.py", include_str!("../agent/runtimes/run.py")),
@@ -19,6 +20,25 @@ pub const FILES: &[(&str, &str)] = &[
     ("values.py", include_str!("../agent/runtimes/values.py")),
     ("with_mlrun.py", include_str!("../agent/runtimes/with_mlrun.py")),
 ];
+
+/// What Python is told to do with `-c`, before the folder of the package and the agent's own arguments.
+pub const BOOT: &str = "import sys;sys.path[0]=sys.argv.pop(1);import runtimes;runtimes.main()";
+
+/// The version of these files, as names of objects have it: the first digits of a digest of all.
+pub fn version() -> &'static str {
+    use std::sync::OnceLock;
+
+    use sha1::{Digest, Sha1};
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let mut digest = Sha1::new();
+        for (name, text) in FILES {
+            digest.update(name);
+            digest.update(text);
+        }
+        digest.finalize().iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+    })
+}
 
 #[cfg(test)]
 mod tests {

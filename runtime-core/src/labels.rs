@@ -40,3 +40,16 @@ pub const SOURCE_DIR: &str = "runtimes/source-dir";
 pub const WORK_DIR: &str = "runtimes/work-dir";
 /// Annotation on a run: the run that it does again.
 pub const RERUN_OF: &str = "runtimes/rerun-of";
+
+/// Label on objects of a cluster: who made them.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Its value on ours.
+pub const RUNTIMES: &str = "runtimes";
+/// Label on objects of a cluster: the run that they belong to, as its key is written.
+pub const RUN: &str = "runtimes/run";
+/// Label on objects of a cluster: which attempt of that run, from 0.
+pub const ATTEMPT: &str = "runtimes/attempt";
+/// Annotation on a run: the context of the cluster on which it runs.
+pub const CONTEXT: &str = "runtimes/context";
+/// Label on objects of a cluster that belong to no run: all of a namespace have them together.
+pub const SHARED: &str = "runtimes/shared";

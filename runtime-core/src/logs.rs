@@ -121,25 +121,37 @@ impl LogLine {
     }
 }
 
-/// How many bytes of each process and stream are stored: where to go on reading.
+/// How much of each process and stream is stored: where to go on reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogPosition(HashMap<(String, Stream), u64>);
+pub struct LogPosition(HashMap<(String, Stream), Stored>);
+
+/// How much of one stream is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Stored {
+    bytes: u64,
+    /// The time of the last line, and how many have it.
+    last: Option<(Timestamp, u32)>,
+}
 
 impl LogPosition {
     /// Counts a stored line.
     pub fn advance(&mut self, line: &LogLine) {
-        let bytes = line.bytes.len() as u64 + u64::from(!line.partial);
-        match self.0.get_mut(&(line.source.clone(), line.stream)) {
-            Some(position) => *position += bytes,
-            None => {
-                self.0.insert((line.source.clone(), line.stream), bytes);
-            }
-        }
+        let stored = self.0.entry((line.source.clone(), line.stream)).or_default();
+        stored.bytes += line.bytes.len() as u64 + u64::from(!line.partial);
+        stored.last = match stored.last {
+            Some((time, count)) if time == line.time => Some((time, count + 1)),
+            _ => Some((line.time, 1)),
+        };
     }
 
     /// How many bytes of this stream are stored.
     pub fn of(&self, source: &str, stream: Stream) -> u64 {
-        self.0.get(&(source.to_owned(), stream)).copied().unwrap_or_default()
+        self.0.get(&(source.to_owned(), stream)).map(|stored| stored.bytes).unwrap_or_default()
+    }
+
+    /// The time of the last stored line of this stream, and how many stored lines in a row have it.
+    pub fn last(&self, source: &str, stream: Stream) -> Option<(Timestamp, u32)> {
+        self.0.get(&(source.to_owned(), stream)).and_then(|stored| stored.last)
     }
 }
 

@@ -7,9 +7,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     Plan, Result, Run,
+    cluster::Cluster,
     logs::{LogLine, LogPosition},
     plan::Role,
-    run::{Packages, Report, RunKey},
+    run::{Cause, Packages, Report, RunKey},
     secret::RunSecrets,
 };
 
@@ -65,6 +66,18 @@ pub trait Target: Send + Sync {
     /// not be, a run is lost with its machine.
     fn is_bound(&self) -> bool {
         true
+    }
+
+    /// What a rendering must know, where plans for this target are objects of a cluster: [`Runtime::render`] makes them.
+    /// `None` where they are processes, of [`Runtime::plan`].
+    ///
+    /// [`Runtime::render`]: crate::Runtime::render
+    /// [`Runtime::plan`]: crate::Runtime::plan
+    ///
+    /// # Errors
+    /// `Unavailable` or `NotFound`, where there is no way to the cluster.
+    async fn cluster(&self) -> Result<Option<Arc<Cluster>>> {
+        Ok(None)
     }
 
     /// Says what is wrong with the plan here and now (a program, an interpreter or a secret is missing), before
@@ -133,6 +146,8 @@ pub struct Observation {
     pub deadline: Option<Duration>,
     /// It could not be started: why.
     pub start_error: Option<StartError>,
+    /// What is wrong at the moment, while it waits or runs. It may pass.
+    pub trouble: Option<Cause>,
     /// Nothing of it runs any more, and nothing follows.
     pub ended: bool,
 }
@@ -194,4 +209,6 @@ pub enum Exit {
     Failed(String),
     /// It is gone, and nobody saw how.
     Lost(String),
+    /// For this reason, as a cluster says.
+    For(Box<Cause>),
 }

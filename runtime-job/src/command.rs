@@ -16,7 +16,7 @@ use runtime_core::{
 };
 
 /// Where code is mounted that is too large for a variable.
-const CODE_DIR: &str = "/runtimes/code";
+pub(crate) const CODE_DIR: &str = "/runtimes/code";
 /// The name of its volume.
 const CODE_VOLUME: &str = "runtimes-code";
 /// How much a config map may hold, less room for the rest of the object.
@@ -25,8 +25,8 @@ const MAX_CONFIG_MAP: usize = (1 << 20) - 16 * 1024;
 /// What a container starts.
 #[derive(Default)]
 pub(crate) struct Command {
-    /// The program.
-    pub(crate) command: String,
+    /// The program; empty: the image's own.
+    pub(crate) command: Vec<String>,
     /// Its arguments.
     pub(crate) args: Vec<String>,
     /// The code, base64, where it is given as a variable.
@@ -37,8 +37,8 @@ pub(crate) struct Command {
     pub(crate) workdir: Option<String>,
 }
 
-/// What is started for the run.
-pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<Command> {
+/// What MLRun starts for the run.
+pub(crate) fn of_mlrun(function: &Function, run: &Run, mode: Mode) -> Result<Command> {
     let spec = &function.spec;
     let build = &spec.build;
     check_handler(run, mode)?;
@@ -79,7 +79,7 @@ pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<Command> 
         None => {}
     }
     args.extend(spec.args.iter().cloned());
-    Ok(Command { command: "mlrun".to_owned(), args, code, file, workdir })
+    Ok(Command { command: vec!["mlrun".to_owned()], args, code, file, workdir })
 }
 
 /// A command that is passed as it is calls nothing in it.
@@ -92,16 +92,17 @@ pub(crate) fn check_handler(run: &Run, mode: Mode) -> Result<()> {
 }
 
 /// The command as it stands, with the run's parameters in it.
-fn passed(function: &Function, run: &Run, workdir: Option<String>) -> Result<Command> {
+pub(crate) fn passed(function: &Function, run: &Run, workdir: Option<String>) -> Result<Command> {
     let spec = &function.spec;
     let command = fill(&spec.command, 0, run).map_err(|error| error.at("spec.command"))?;
     let args = spec.args.iter().enumerate().map(|(index, arg)| fill(arg, index, run));
+    let command = if command.is_empty() { Vec::new() } else { vec![command] };
     Ok(Command { command, args: args.collect::<Result<_>>()?, workdir, ..Command::default() })
 }
 
 /// The function's code: as it is where it fits into a variable, else as a file.
 #[allow(clippy::type_complexity, reason = "one or the other")]
-fn carried(function: &Function) -> Result<(Option<String>, Option<(String, String)>)> {
+pub(crate) fn carried(function: &Function) -> Result<(Option<String>, Option<(String, String)>)> {
     let encoded = &function.spec.build.function_source_code;
     if encoded.len() + "MLRUN_EXEC_CODE=".len() <= MAX_VARIABLE {
         return Ok((Some(encoded.clone()), None));
@@ -123,7 +124,7 @@ fn carried(function: &Function) -> Result<(Option<String>, Option<(String, Strin
 
 /// The working directory: below the source where that is in the image. Where it is fetched at the start, what fetches
 /// it goes there.
-fn workdir(function: &Function, fetched: bool) -> Option<String> {
+pub(crate) fn workdir(function: &Function, fetched: bool) -> Option<String> {
     let workdir = function.spec.workdir.as_str();
     let root = function.spec.build.source_code_target_dir.as_str();
     if fetched {

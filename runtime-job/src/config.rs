@@ -8,7 +8,7 @@ use runtime_core::{
 };
 
 /// The fields that it adds to `spec`.
-pub(crate) const FIELDS: [&str; 3] = ["wrapper", "queue_name", "ttl_seconds_after_finished"];
+pub(crate) const FIELDS: [&str; 4] = ["agent", "wrapper", "queue_name", "ttl_seconds_after_finished"];
 
 /// How long a Job that has ended is kept where nobody takes it away: a week.
 const TTL: i32 = 7 * 24 * 3600;
@@ -23,9 +23,21 @@ pub enum Wrapper {
     Pod,
 }
 
+/// Who runs Python code in the container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Agent {
+    /// Ours, from a ConfigMap: any image with Python 3.9 or later will do.
+    #[default]
+    Runtimes,
+    /// The `mlrun` of the image.
+    Mlrun,
+}
+
 /// What the kind `job` reads of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobConfig {
+    /// Who runs Python code in the container (`spec.agent`: `runtimes` or `mlrun`).
+    pub agent: Agent,
     /// How the program is started (`spec.mode`).
     pub mode: Mode,
     /// What carries the pod (`spec.wrapper`: `job` or `pod`).
@@ -52,6 +64,15 @@ impl JobConfig {
                     .help("`job` for a Job of Kubernetes, `pod` for a Pod alone"));
             }
         };
+        let agent = match field("agent") {
+            None => Agent::default(),
+            Some(Value::String(text)) if text == "runtimes" || text.is_empty() => Agent::Runtimes,
+            Some(Value::String(text)) if text == "mlrun" => Agent::Mlrun,
+            Some(other) => {
+                return Err(Error::invalid("spec.agent", format!("{other} runs no code"))
+                    .help("`runtimes` for any image with Python 3, `mlrun` for one with MLRun"));
+            }
+        };
         let queue_name = match field("queue_name") {
             None => String::new(),
             Some(Value::String(text)) => text.clone(),
@@ -72,7 +93,15 @@ impl JobConfig {
                     .help("0 or more, such as 3600")
             })?,
         };
-        Ok(Self { mode: Mode::of(function)?, wrapper, queue_name, ttl_seconds_after_finished })
+        Ok(Self { agent, mode: Mode::of(function)?, wrapper, queue_name, ttl_seconds_after_finished })
+    }
+
+    /// Who runs Python code there.
+    pub(crate) fn agent_on(&self, cluster: &Cluster) -> Agent {
+        match cluster.style {
+            Style::Mlrun => Agent::Mlrun,
+            Style::Native => self.agent,
+        }
     }
 
     /// What carries the pod there.

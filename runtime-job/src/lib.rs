@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod agent;
 mod build;
 mod command;
 mod config;
@@ -9,7 +10,7 @@ mod render;
 mod runtime;
 mod status;
 
-pub use config::{JobConfig, Wrapper};
+pub use config::{Agent, JobConfig, Wrapper};
 pub use runtime::JobRuntime;
 pub use runtime_core::inventory;
 

@@ -19,8 +19,8 @@ use runtime_core::{
 };
 
 use crate::{
-    command,
-    config::{JobConfig, Wrapper},
+    agent, command,
+    config::{Agent, JobConfig, Wrapper},
 };
 
 /// What a queue's label is called.
@@ -33,7 +33,11 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
     let thresholds = Thresholds::of(&[&function.spec.pod.state_thresholds, &run.spec.state_thresholds])?;
     let mut workload = Workload::new(function, run, cluster)?;
     let mut objects = std::mem::take(&mut workload.secrets);
-    let started = command::of(&workload.function, run, config.mode)?;
+    let agent = config.agent_on(cluster);
+    let (started, ours) = match agent {
+        Agent::Mlrun => (command::of_mlrun(&workload.function, run, config.mode)?, false),
+        Agent::Runtimes => agent::of(&workload.function, run, config.mode)?,
+    };
 
     let name = object_name(run, cluster.attempt, 5);
     if let Some(file) = started.file {
@@ -41,7 +45,15 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
         workload.function = workload.function.with_volume(volume).with_volume_mount(mount);
         objects.push(Manifest::ConfigMap(Box::new(map)));
     }
+    if ours {
+        let (map, volume, mount) = agent::files(workload.metadata(String::new()).namespace);
+        workload.function = workload.function.with_volume(volume).with_volume_mount(mount);
+        objects.insert(0, Manifest::ConfigMap(Box::new(map)));
+    }
     let mut env = workload.run_env()?;
+    if ours {
+        env.extend(agent::env());
+    }
     if !function.spec.pythonpath.is_empty() {
         env.push(variable("PYTHONPATH", function.spec.pythonpath.as_str()));
     }
@@ -51,7 +63,7 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
     let container = Container {
         name: "base".to_owned(),
         env: Some(env),
-        command: (!started.command.is_empty()).then(|| vec![started.command]),
+        command: (!started.command.is_empty()).then_some(started.command),
         args: (!started.args.is_empty()).then_some(started.args),
         working_dir: started.workdir,
         ..Container::default()

@@ -28,7 +28,7 @@ impl Runtime for JobRuntime {
             abortable: true,
             logs: true,
             host: true,
-            // Its objects are rendered; nothing sends them yet.
+            cluster: true,
             renders: true,
             needs_image: true,
             survives: true,

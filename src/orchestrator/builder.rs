@@ -83,6 +83,14 @@ impl Builder {
         self
     }
 
+    /// The target "kubernetes": the cluster of this client.
+    #[cfg(feature = "kubernetes")]
+    #[must_use]
+    pub fn kubernetes(self, client: crate::cluster::kube::Client) -> Self {
+        let options = crate::cluster::ClusterOptions::default();
+        self.target(Arc::new(crate::cluster::Kubernetes::with_client(client, options)))
+    }
+
     /// Other secrets of projects than those in the home folder; with them data is read and written.
     #[must_use]
     pub fn secrets(mut self, secrets: Arc<dyn SecretSource>) -> Self {

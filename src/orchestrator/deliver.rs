@@ -207,7 +207,7 @@ impl Follow {
 }
 
 /// Fills the placeholders of an artifact path.
-fn fill(path: &str, run: &Run) -> String {
+pub(super) fn fill(path: &str, run: &Run) -> String {
     path.replace(OWN, &run.metadata.uid)
         .replace("{{project}}", &run.metadata.project)
         .replace("{{run.project}}", &run.metadata.project)

@@ -68,6 +68,8 @@ pub(super) struct Follow {
     pub(super) packages: Option<Packages>,
     /// It waited too long, and was stopped for that.
     pub(super) overdue: Option<Cause>,
+    /// Its code runs on this machine: what it reads and writes is here.
+    pub(super) here: bool,
 }
 
 impl Follow {
@@ -109,6 +111,11 @@ impl Follow {
                 job.resumed = false;
                 job.attempt = self.record.attempt;
                 job.run = Arc::clone(&self.record.run);
+                if !self.here
+                    && let Err(error) = self.plan_again(&mut job).await
+                {
+                    return self.end(not_started(&error)).await;
+                }
             }
             self.attempt(job.clone()).await?;
             if self.record.run.state().is_terminal() {
@@ -117,13 +124,23 @@ impl Follow {
         }
     }
 
+    /// Objects of a cluster have the attempt in their names.
+    async fn plan_again(&self, job: &mut Job) -> Result<()> {
+        let function = self.inner.function_of(&self.record).await?;
+        let plan = self.inner.plan(&*self.target, &*self.runtime, &function, &job.run, job.attempt);
+        job.plan = Arc::new(Box::pin(plan).await?);
+        Ok(())
+    }
+
     /// One attempt, until it has ended: the run with it, or it waits for the next one.
     async fn attempt(&mut self, mut job: Job) -> Result<()> {
         job.log_position = self.log.position.clone();
         let grace = grace(&job);
         let key = job.key.clone();
         let Some((mut job, _source)) = self.fetch_source(job).await? else { return Ok(()) };
-        if let Some(verdict) = self.stage(&mut job).await? {
+        if self.here
+            && let Some(verdict) = self.stage(&mut job).await?
+        {
             return self.end(verdict).await;
         }
         let mut events = match self.target.apply(job).await {
@@ -181,17 +198,17 @@ impl Follow {
             }
         }
         self.write_log().await;
-        if let Some(verdict) = verdict.as_mut().filter(|verdict| verdict.state.is_terminal()) {
+        if let Some(verdict) = verdict.as_mut().filter(|verdict| self.here && verdict.state.is_terminal()) {
             self.deliver(verdict).await?;
         }
         if verdict.is_some() || !self.notes.is_empty() || self.packages.is_some() {
             self.record_verdict(verdict.as_ref()).await?;
         }
         let length = self.log.length;
-        let waiting = verdict
-            .as_ref()
-            .and_then(|verdict| verdict.waiting.as_ref())
-            .map(|what| format!("waiting for {what}"));
+        let waiting = verdict.as_ref().filter(|verdict| !verdict.state.is_terminal()).and_then(|verdict| {
+            let trouble = verdict.cause.as_ref().map(|cause| cause.message.clone());
+            trouble.or_else(|| verdict.waiting.as_ref().map(|what| format!("waiting for {what}")))
+        });
         self.live.send_modify(|live| {
             live.log_length = length;
             live.settled |= verdict.is_some();
@@ -388,6 +405,7 @@ fn is_last(event: &Event) -> bool {
 pub(super) fn grace(job: &Job) -> Duration {
     match &*job.plan {
         runtime_core::Plan::Host(plan) => plan.grace,
+        runtime_core::Plan::Cluster(plan) => plan.grace(),
         _ => Duration::from_secs(30),
     }
 }

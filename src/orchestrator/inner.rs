@@ -12,7 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 use runtime_core::{
-    ErrorKind, Registry, Result, RunState, Runtime, Store, Target,
+    ErrorKind, Plan, Registry, Result, RunState, Runtime, Store, Target,
     run::RunKey,
     secret::SecretSource,
     store::{RunFilter, RunRecord},
@@ -168,6 +168,7 @@ impl Inner {
             notes: Vec::new(),
             packages: None,
             overdue: None,
+            here: matches!(*job.plan, Plan::Host(_)),
         });
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {

@@ -14,6 +14,7 @@ mod log;
 mod outbox;
 mod owner;
 mod place;
+mod plan;
 mod post;
 mod provenance;
 mod recover;

@@ -191,7 +191,11 @@ impl Inner {
         }
         let key = record.run.key();
         tracing::info!(%key, state = %record.run.state(), "taking up a run that nobody follows");
-        match function.and_then(|function| self.resume(&function, &record)) {
+        let resumed = match function {
+            Ok(function) => Box::pin(self.resume(&function, &record)).await,
+            Err(error) => Err(error),
+        };
+        match resumed {
             Ok(()) => Ok(true),
             Err(error) => {
                 self.give_up(record, &error).await?;
@@ -200,12 +204,13 @@ impl Inner {
         }
     }
 
-    fn resume(self: &Arc<Self>, function: &Function, record: &RunRecord) -> Result<()> {
+    async fn resume(self: &Arc<Self>, function: &Function, record: &RunRecord) -> Result<()> {
         let runtime = Arc::clone(self.registry.get(&function.kind)?);
         let sweep = Sweep::of(&record.run.spec)?;
         let first = sweep.as_ref().map(|sweep| sweep.child(&Sweep::base(&record.run), 1));
-        let plan = runtime.plan(function, first.as_ref().unwrap_or(&record.run))?;
         let target = self.target_of(record)?;
+        let run = first.as_ref().unwrap_or(&record.run);
+        let plan = self.plan(&*target, &*runtime, function, run, record.attempt).await?;
         let mut job =
             self.with_source(function, self.job(Arc::clone(&record.run), plan, record.attempt, true))?;
         job.resumed = true;
@@ -228,7 +233,7 @@ impl Inner {
     }
 
     /// The exact function that the run was recorded with.
-    async fn function_of(&self, record: &RunRecord) -> Result<Function> {
+    pub(super) async fn function_of(&self, record: &RunRecord) -> Result<Function> {
         let uri = &record.run.spec.function;
         let gone = || Error::not_found(format!("the function {uri} is not in the store any more"));
         let (path, hash) = uri.rsplit_once('@').ok_or_else(gone)?;

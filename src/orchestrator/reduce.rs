@@ -23,8 +23,9 @@ pub(super) fn reduce(run: &mut Run, verdict: &Verdict, started: Timestamp, now: 
         run.status.start_time = Some(started);
     }
     if !run.transition(to, now).unwrap_or(false) {
-        return false;
+        return say_trouble(run, verdict);
     }
+    say_trouble(run, verdict);
     if to.is_terminal() {
         if let Some(report) = &verdict.report {
             take_report(run, report);
@@ -37,6 +38,15 @@ pub(super) fn reduce(run: &mut Run, verdict: &Verdict, started: Timestamp, now: 
         run.status.error = run.status.cause.as_ref().map(|cause| cause.message.clone());
     }
     true
+}
+
+/// Keeps what is wrong with a run that has not ended, as long as it is. Whether that changed.
+fn say_trouble(run: &mut Run, verdict: &Verdict) -> bool {
+    let new = !run.state().is_terminal() && run.state() == verdict.state && run.status.cause != verdict.cause;
+    if new {
+        run.status.cause.clone_from(&verdict.cause);
+    }
+    new
 }
 
 /// What was asked to stop and then failed was stopped: a program that is told to end may well end badly.

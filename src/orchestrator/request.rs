@@ -44,6 +44,8 @@ pub struct Request {
     pub detached: bool,
     /// Whether the function is one of the store: where it was not changed since, its tags stay where they are.
     pub stored: bool,
+    /// Where it runs: `host`, `kubernetes`, or a target of one's own; empty: this machine, where its kind runs there.
+    pub target: String,
     /// Notes on the run beside its labels, not searched.
     pub annotations: BTreeMap<String, String>,
     /// What the user should know about the run from the beginning.
@@ -100,6 +102,13 @@ impl Request {
     /// Where its code cannot be read, or its common fields are wrong.
     pub fn resolved(&self) -> Result<Function> {
         super::submit::resolved(self).map_err(|error| self.function.locate(error))
+    }
+
+    /// Where it runs: `host` or `kubernetes`.
+    #[must_use]
+    pub fn on(mut self, target: impl Into<String>) -> Self {
+        self.target = target.into();
+        self
     }
 
     /// Sets the handler.

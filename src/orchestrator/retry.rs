@@ -70,6 +70,7 @@ pub(super) fn again(
         end_time: now,
         log_end,
     });
+    run.status.cause = None;
     run.status.retry_at = Some(now.saturating_add(wait).unwrap_or(now));
     true
 }

@@ -13,7 +13,7 @@ use runtime_core::{
     logs::LogPosition, naming, run::hyper::Sweep, store::RunRecord, target::Job,
 };
 
-use super::{Inner, Request, checked::Checked, iterate, provenance, request::current_dir, source};
+use super::{Inner, Request, checked::Checked, iterate, plan, provenance, request::current_dir, source};
 use crate::data::{ArtifactUri, Place, Scheme};
 
 /// The project of functions and runs that name none.
@@ -64,7 +64,11 @@ impl Inner {
         super::retry::take_policy(&function, &mut run)?;
         let secret_notes = self.check_secrets(&mut run, detached)?;
         let sweep = iterate::prepare(&mut run, &work_dir)?;
-        check_inputs(&run, &base_dir)?;
+        let target = self.target_named(&request.target, &*runtime)?;
+        if target.cluster().await?.is_none() {
+            check_inputs(&run, &base_dir)?;
+        }
+        plan::note_place(&*target, &mut run).await?;
         self.pin_inputs(&mut run).await?;
         if let Some(url) = self.artifact_url(&run)? {
             url.check_writable().map_err(|error| error.at("spec.output_path"))?;
@@ -79,8 +83,7 @@ impl Inner {
                 Arc::clone(&run)
             }
         };
-        let plan = runtime.plan(&function, &planned)?;
-        let target = self.target_for(&*runtime, &plan)?;
+        let plan = self.plan(&*target, &*runtime, &function, &planned, 0).await?;
         let mut job = self.with_source(&function, self.job(planned, plan, 0, detached))?;
         let found = target.check(&job).await?;
         job.run = run;
@@ -181,27 +184,6 @@ impl Inner {
     /// in it, as MLRun does.
     pub(super) fn default_artifacts(&self, run: &Run) -> PathBuf {
         self.home.join("artifacts").join(&run.metadata.project).join(&run.metadata.uid)
-    }
-
-    fn target_for(&self, runtime: &dyn Runtime, plan: &Plan) -> Result<Arc<dyn Target>> {
-        let wanted = match plan {
-            Plan::Host(_) => "host",
-            Plan::Cluster(_) => "kubernetes",
-            _ => "",
-        };
-        self.targets.get(wanted).cloned().ok_or_else(|| {
-            let known: Vec<_> = self.targets.keys().copied().collect();
-            let message = match wanted {
-                "" => format!("there is no target here for the kind `{}`", runtime.kind()),
-                _ => format!(
-                    "there is no target `{wanted}` here, which the kind `{}` asks for",
-                    runtime.kind()
-                ),
-            };
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Error::new(ErrorKind::Unsupported, message)
-                .help(format!("targets of this orchestrator: {known}; `Builder::target` adds one"))
-        })
     }
 }
 

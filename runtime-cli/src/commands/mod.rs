@@ -18,6 +18,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schedule;
 pub(crate) mod secret;
+pub(crate) mod why;
 
 use std::path::PathBuf;
 

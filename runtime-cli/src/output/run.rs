@@ -59,7 +59,11 @@ impl View<'_> {
     fn cause(&self, run: &Run) -> Option<String> {
         let cause = run.status.cause.as_ref();
         let message = cause.map(|cause| cause.message.as_str()).or(run.status.error.as_deref())?;
-        let label = if run.state() == RunState::Aborted { "aborted:" } else { "error:" };
+        let label = match run.state() {
+            RunState::Aborted => "aborted:",
+            state if state.is_terminal() => "error:",
+            _ => "trouble:",
+        };
         let mut out = format!("{} {}\n", self.terminal.paint_stderr(Color::Red, label), indent(message));
         if let Some(help) = cause.and_then(|cause| cause.help.as_deref()) {
             out += &format!("  help: {}\n", indent(help));

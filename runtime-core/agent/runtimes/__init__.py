@@ -8,6 +8,7 @@ The folder that holds this package (AGENT_DIR) is given as the first argument; t
                     `python3 FILE ARGS` would; otherwise the file is imported and the handler in it is called.
     template        Loads the code once and makes one run after the other of it, each in a forked child ("fork") or
                     right there ("reuse"). Speaks frames over the Unix stream socket that is its standard input.
+    pod JSON        One run as the first process of a container; see `pod`.
 
 RUN_JSON holds `run` (metadata, spec, status), `code` ({"path"} or {"module"}, and "name" for tracebacks), `handler`,
 `args`, `pythonpath`, `report`, `artifact_path`, `inputs` (where fetched ones are), `base_dir`, `meta_tmpfile`. The report (state, results, artifacts,
@@ -36,7 +37,7 @@ Not even `os` is: `python3 -S` starts without it.
     data      inputs                      load     finds and loads code      call       binds and calls
     context   what the code sees          convert  type hints                returns    logs what came back
     artifacts how things become files     logger   log lines                 with_mlrun code that uses MLRun
-    template  warm processes
+    template  warm processes        pod      runs in containers
 """
 
 import sys
@@ -207,9 +208,13 @@ def main():
         from .template import Template
 
         raise SystemExit(Template().main())
-    if len(sys.argv) != 3 or sys.argv[1] != "run":
-        raise SystemExit("runtimes: start it with `run RUN_JSON` or `template`")
+    if len(sys.argv) != 3 or sys.argv[1] not in ("run", "pod"):
+        raise SystemExit("runtimes: start it with `run RUN_JSON`, `pod JSON` or `template`")
     path = sys.argv[2]
+    if sys.argv[1] == "pod":
+        from .pod import main as start
+
+        path = start(path)
     with open(path, "rb") as file:
         job = state.job = from_json(file.read().decode())
     _set_env("RUNTIMES_RUN_FILE", path)

@@ -72,6 +72,8 @@ pub struct Cluster {
     pub allowed_service_accounts: Vec<String>,
     /// Which attempt of the run, from 0.
     pub attempt: u32,
+    /// The context by which the cluster is found, for the record.
+    pub context: String,
 }
 
 impl Default for Cluster {
@@ -88,6 +90,7 @@ impl Default for Cluster {
             default_service_account: String::new(),
             allowed_service_accounts: Vec::new(),
             attempt: 0,
+            context: String::new(),
         }
     }
 }
@@ -146,6 +149,7 @@ impl Cluster {
             allowed_service_accounts: context.allowed_service_accounts,
             style,
             attempt: 0,
+            context: String::new(),
         })
     }
 }

@@ -2,12 +2,17 @@
 
 use std::{fmt, time::Duration};
 
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{ConfigMap, Pod, Secret, Service},
+use k8s_openapi::{
+    api::{
+        batch::v1::Job,
+        core::v1::{ConfigMap, Pod, Secret, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
+
+use crate::labels;
 
 /// Objects of a Kubernetes cluster, and what should be known about them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +45,22 @@ pub enum Manifest {
     Custom(Value),
 }
 
+/// How long pods that do not say it may take to end: Kubernetes' default.
+const GRACE: Duration = Duration::from_secs(30);
+
+impl ClusterPlan {
+    /// How long its pods may take to end after they were asked to.
+    pub fn grace(&self) -> Duration {
+        let spec = self.objects.iter().find_map(|object| match object {
+            Manifest::Pod(pod) => pod.spec.as_ref(),
+            Manifest::Job(job) => job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()),
+            _ => None,
+        });
+        let seconds = spec.and_then(|spec| spec.termination_grace_period_seconds);
+        seconds.and_then(|seconds| u64::try_from(seconds).ok()).map_or(GRACE, Duration::from_secs)
+    }
+}
+
 impl Manifest {
     /// Its kind: `Pod`.
     pub fn kind(&self) -> &str {
@@ -64,17 +85,38 @@ impl Manifest {
         value
     }
 
-    /// Its name.
-    pub fn name(&self) -> &str {
-        let metadata = match self {
+    /// Its namespace, where it says one.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Custom(value) => value["metadata"]["namespace"].as_str(),
+            _ => self.metadata()?.namespace.as_deref(),
+        }
+    }
+
+    /// Whether it belongs to no run: all of a namespace have it together. It is made once, and stays.
+    pub fn is_shared(&self) -> bool {
+        let labels = self.metadata().and_then(|metadata| metadata.labels.as_ref());
+        labels.is_some_and(|labels| labels.contains_key(labels::SHARED))
+    }
+
+    /// What all but objects of operators have.
+    fn metadata(&self) -> Option<&ObjectMeta> {
+        Some(match self {
             Self::ConfigMap(object) => &object.metadata,
             Self::Secret(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
             Self::Pod(object) => &object.metadata,
             Self::Job(object) => &object.metadata,
-            Self::Custom(value) => return value["metadata"]["name"].as_str().unwrap_or_default(),
+            Self::Custom(_) => return None,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        let Self::Custom(value) = self else {
+            return self.metadata().and_then(|metadata| metadata.name.as_deref()).unwrap_or_default();
         };
-        metadata.name.as_deref().unwrap_or_default()
+        value["metadata"]["name"].as_str().unwrap_or_default()
     }
 }
 

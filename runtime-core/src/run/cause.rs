@@ -60,4 +60,30 @@ pub enum Reason {
     IterationsFailed,
     /// It ended while nobody could see how: its supervisor or the whole machine went away.
     Lost,
+    /// Its image cannot be pulled.
+    ImagePull,
+    /// The name of its image is none.
+    InvalidImageName,
+    /// Its container cannot be made: a secret, a key or a config map is missing.
+    ContainerConfig,
+    /// One of its volumes cannot be mounted.
+    Mount,
+    /// No node has what it asks for.
+    Unschedulable,
+    /// The namespace may not use more.
+    Quota,
+    /// The cluster's rules refuse it.
+    AdmissionDenied,
+    /// The cluster's rights refuse it.
+    Forbidden,
+    /// Its node does not answer.
+    NodeLost,
+    /// Its node threw it out.
+    Evicted,
+    /// Something more important needed its place.
+    Preempted,
+    /// The cluster has no such kind of object.
+    MissingKind,
+    /// The cluster does not answer.
+    Unreachable,
 }

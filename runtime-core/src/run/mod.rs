@@ -151,6 +151,19 @@ impl fmt::Display for RunKey {
     }
 }
 
+/// Reads what [`RunKey`] writes.
+impl std::str::FromStr for RunKey {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> crate::Result<Self> {
+        let (uid, iteration) = text.split_once('-').unwrap_or((text, "0"));
+        let iteration = iteration.parse().map_err(|_| {
+            crate::Error::invalid("run", format!("{text:?} is no run")).help("UID, or UID-ITERATION")
+        })?;
+        Ok(Self { uid: uid.to_owned(), iteration })
+    }
+}
+
 impl Run {
     /// Which run it is.
     pub fn key(&self) -> RunKey {

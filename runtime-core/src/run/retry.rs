@@ -227,11 +227,17 @@ pub fn can_help(verdict: &Verdict) -> bool {
             error.is_none_or(|error| !HOPELESS.contains(&error.class.as_str()))
         }
         Reason::Signal | Reason::Panic | Reason::ServiceEnded | Reason::Lost => true,
+        // Another node may keep it.
+        Reason::NodeLost | Reason::Evicted | Reason::Preempted | Reason::Unreachable => true,
         // A storage that cannot be reached may be there again later.
         Reason::InputFailed | Reason::ArtifactFailed => true,
         // It would need as much, and take as long, again.
         Reason::OutOfMemory | Reason::DeadlineExceeded => false,
         Reason::Aborted | Reason::Environment | Reason::StartFailed | Reason::IterationsFailed => false,
+        // It waited for as long as it may, or it would be refused again.
+        Reason::ImagePull | Reason::InvalidImageName | Reason::ContainerConfig | Reason::Mount => false,
+        Reason::Unschedulable | Reason::Quota | Reason::AdmissionDenied | Reason::Forbidden => false,
+        Reason::MissingKind => false,
     }
 }
 

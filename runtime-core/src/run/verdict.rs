@@ -11,7 +11,7 @@ use crate::{
 pub struct Verdict {
     /// Its state.
     pub state: RunState,
-    /// Why it failed, where it did.
+    /// Why it failed, where it did; until it ends, what is wrong at the moment.
     pub cause: Option<Cause>,
     /// The exit code, where there is one.
     pub exit_code: Option<i32>,
@@ -23,9 +23,11 @@ pub struct Verdict {
 
 /// Reads a run whose main process is the run: pure, and the same for every batch kind on this machine.
 pub fn observe_main(seen: &Observation) -> Verdict {
-    let mut verdict = Verdict { report: seen.report.clone(), ..Verdict::default() };
+    let mut verdict =
+        Verdict { report: seen.report.clone(), cause: seen.trouble.clone(), ..Verdict::default() };
     let main = seen.parts.iter().find(|part| part.role == Role::Main).map(|part| &part.phase);
     if seen.ended {
+        verdict.cause = None;
         match (&seen.start_error, main) {
             (Some(error), _) => {
                 let reason = if error.environment { Reason::Environment } else { Reason::StartFailed };
@@ -144,6 +146,11 @@ fn exit_cause(exit: &Exit, report: Option<&Report>) -> Option<Cause> {
         (Exit::Panic(message), _) => {
             Some(Cause::new(Reason::Panic, format!("the handler panicked: {message}")))
         }
+        // What the code says of itself is nearer to the matter.
+        (Exit::For(cause), error) => match error {
+            Some(_) => exit_cause(&Exit::Code(1), report),
+            None => Some((**cause).clone()),
+        },
         (Exit::Failed(message), _) => Some(Cause::new(Reason::Exception, message.clone())),
         (Exit::Lost(what), error) => match report.map(|report| report.state.as_str()) {
             // The code had said the last word before its supervisor went away.
@@ -160,6 +167,7 @@ fn describe_phase(phase: &Phase) -> String {
         Phase::Ended(Exit::Signal(signal)) => signal_name(*signal),
         Phase::Ended(Exit::OutOfMemory { .. }) => "out of memory".to_owned(),
         Phase::Ended(Exit::Lost(what)) => what.clone(),
+        Phase::Ended(Exit::For(cause)) => cause.message.clone(),
         Phase::Ended(_) => "gone".to_owned(),
         _ => "running".to_owned(),
     }

@@ -24,8 +24,6 @@ use super::{
     process::{strays::MARK, supervisor::Invocation},
 };
 
-/// What the agent is started with; its own folder takes the place of `sys.path[0]`.
-const BOOT: &str = "import sys;sys.path[0]=sys.argv.pop(1);import runtimes;runtimes.main()";
 
 /// Linux takes at most 128 KiB for one variable; code that needs more finds the run in its file.
 const LONGEST_VARIABLE: usize = 127 * 1024;
@@ -69,7 +67,7 @@ impl Resolver<'_> {
                 write_atomically(&file, &text)?;
                 let agent = self.layout.agent()?;
                 let args =
-                    ["-c".into(), BOOT.into(), agent.into_os_string(), "run".into(), file.into_os_string()];
+                    ["-c".into(), runtime_core::agent::BOOT.into(), agent.into_os_string(), "run".into(), file.into_os_string()];
                 (self.interpreter()?.to_owned(), args.to_vec())
             }
             work => return Err(Error::internal(format!("{work:?} is no program"))),
@@ -79,7 +77,7 @@ impl Resolver<'_> {
 
     /// The command of a warm template.
     pub(crate) fn template(&self, process: &Process) -> Result<Invocation> {
-        let args = ["-c".into(), BOOT.into(), self.layout.agent()?.into_os_string(), "template".into()];
+        let args = ["-c".into(), runtime_core::agent::BOOT.into(), self.layout.agent()?.into_os_string(), "template".into()];
         Ok(Invocation {
             program: self.interpreter()?.to_owned(),
             args: args.to_vec(),

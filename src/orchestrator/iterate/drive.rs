@@ -153,7 +153,14 @@ impl Drive {
             let key = record.run.key();
             self.recorded.insert(key.iteration);
             self.going.insert(key.iteration);
-            match created.then(|| self.begin(&inner, RunRecord { revision: 1, ..record })) {
+            let begun = match created {
+                true => {
+                    let (parts, detached) = (self.parts.clone(), self.job.detached);
+                    Some(begin(parts, detached, &inner, RunRecord { revision: 1, ..record }).await)
+                }
+                false => None,
+            };
+            match begun {
                 Some(Ok(live)) => {
                     let inner = self.parts.inner.clone();
                     self.running.push(Box::pin(async move { (key.iteration, end(inner, key, live).await) }));
@@ -176,15 +183,6 @@ impl Drive {
             target: self.parts.target.name().to_owned(),
             attempt: 0,
         }
-    }
-
-    fn begin(&self, inner: &Arc<Inner>, record: RunRecord) -> Result<watch::Receiver<Live>> {
-        let plan = self.parts.runtime.plan(&self.parts.function, &record.run)?;
-        let job = inner.job(Arc::clone(&record.run), plan, 0, self.job.detached);
-        let job = inner.with_source(&self.parts.function, job)?;
-        let log = LogWriter::new(inner.log_path(&record.run.key()));
-        let (runtime, target) = (Arc::clone(&self.parts.runtime), Arc::clone(&self.parts.target));
-        Ok(inner.follow(record, runtime, target, log, job))
     }
 
     async fn abort_all(&mut self) {
@@ -303,4 +301,19 @@ async fn follow(inner: Weak<Inner>, key: RunKey) -> (u32, Option<Arc<Run>>) {
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Begins to follow an iteration that is recorded.
+async fn begin(
+    parts: Parts,
+    detached: bool,
+    inner: &Arc<Inner>,
+    record: RunRecord,
+) -> Result<watch::Receiver<Live>> {
+    let Parts { runtime, function, target, .. } = parts;
+    let plan = inner.plan(&*target, &*runtime, &function, &record.run, record.attempt).await?;
+    let job = inner.job(Arc::clone(&record.run), plan, 0, detached);
+    let job = inner.with_source(&function, job)?;
+    let log = LogWriter::new(inner.log_path(&record.run.key()));
+    Ok(inner.follow(record, runtime, target, log, job))
 }

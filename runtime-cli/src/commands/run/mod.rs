@@ -12,7 +12,7 @@ use std::{path::PathBuf, time::Duration};
 use runtimes::{Orchestrator, Request, Result};
 
 use crate::{
-    home::Home,
+    home::{self, Home},
     output::{Format, OutputArgs, Terminal, data, human, stdio},
     parse::{self, Pair},
     signals::Signals,
@@ -29,6 +29,7 @@ Examples:
   runtimes run square.py --handler square -p n=3 --count 1000 --parallel 32
   runtimes run train.py --notify slack=secret:SLACK --schedule '30 2 * * *'
   runtimes run train.py --handler fit -x lr=0.1,0.01 -x depth=2,4 --selector max.accuracy
+  runtimes run train.py --kind job --image python:3.12 --on kubernetes --namespace ml
 
 Exit code: that of the program; 0 completed, 1 failed, 2 not started (bad input), 130 stopped
 with Ctrl-C, 143 stopped otherwise.";
@@ -36,7 +37,7 @@ with Ctrl-C, 143 stopped otherwise.";
 /// The heading of what is said of the command itself.
 const HOW: &str = "The command";
 
-/// Run a function on this machine
+/// Run a function, on this machine or on a cluster
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -62,9 +63,18 @@ pub(crate) struct Args {
     #[command(flatten)]
     schedule: watch::ScheduleArgs,
 
-    /// Where it runs. There is one place; who asks for another one is told what there is.
-    #[arg(long, help_heading = HOW, value_name = "TARGET", hide = true, value_parser = parse::target)]
-    on: Option<()>,
+    /// Where it runs [this machine]
+    #[arg(long, help_heading = HOW, value_name = "TARGET", value_parser = ["host", "kubernetes"])]
+    on: Option<String>,
+    /// The context of the kubeconfig [the current one; in a pod: the cluster of that pod]
+    #[arg(long, help_heading = HOW, value_name = "NAME", env = home::CONTEXT, hide_env = true)]
+    context: Option<String>,
+    /// The namespace, where the function names none [the context's]
+    #[arg(long, help_heading = HOW, value_name = "NAME", env = home::NAMESPACE, hide_env = true)]
+    namespace: Option<String>,
+    /// Its image on a cluster, in place of the function's
+    #[arg(long, help_heading = HOW, value_name = "IMAGE")]
+    image: Option<String>,
     /// Start it and return; it goes on by itself
     #[arg(long, help_heading = HOW, conflicts_with_all = ["watch", "count"])]
     detach: bool,
@@ -158,6 +168,7 @@ struct RecordArgs {
 pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) -> Result<u8> {
     // From here on a signal is a request to stop the run, which must not be missed while it starts.
     let signals = Signals::listen()?;
+    let home = &home.on_cluster(args.context.take(), args.namespace.take());
     let (detach, count, parallel) = (args.detach, args.count, args.parallel);
     let format = args.output.output;
     let schedule = args.schedule.take();

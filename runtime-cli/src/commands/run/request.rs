@@ -129,6 +129,10 @@ pub(crate) async fn stored(orchestrator: &Orchestrator, uri: &str) -> Result<Req
 /// Puts what the command line says over what the function says.
 pub(super) fn build(mut request: Request, args: Args) -> Result<Request> {
     request = change(request, args.function)?;
+    request.target = args.on.unwrap_or_default();
+    if let Some(image) = args.image {
+        request.function.spec.image = image;
+    }
     request.function.spec.args.extend(args.args);
     if let Some(path) = &args.call.param_file {
         hyper::param_file(&mut request, path, &args.hyper)?;

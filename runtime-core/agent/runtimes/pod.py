@@ -1,0 +1,157 @@
+"""A run in a container: `pod JSON`. The first process of the container starts the code as its child, passes signals on,
+takes what nobody waits for, and says at the end what the child reported: to the endpoint where there is one, else in the
+termination message.
+
+JSON says what is started: `code` ({"path"}, {"module"} or {"variable", "name"}), `handler`, `args`, `pythonpath`, as in
+RUN_JSON; or `program`, a list, for what is no Python. The run itself is in MLRUN_EXEC_CONFIG.
+"""
+
+import os
+import signal
+import sys
+
+from . import _set_env, from_json
+from .values import to_json
+
+# What a container may say at its end, in bytes.
+LIMIT = 4096
+MESSAGE = "/dev/termination-log"
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def main(text):
+    what = from_json(text)
+    run = from_json(os.environ.get("MLRUN_EXEC_CONFIG") or "{}")
+    folder = _folder()
+    job = {
+        "run": run,
+        "report": os.path.join(folder, "report.json"),
+        "meta_tmpfile": os.path.join(folder, "meta.json"),
+        "artifact_path": (run.get("spec") or {}).get("output_path") or os.path.join(folder, "artifacts"),
+        "inputs": {},
+        "base_dir": os.getcwd(),
+        **what,
+    }
+    _set_env("MLRUN_META_TMPFILE", job["meta_tmpfile"])
+    _set_env("RUNTIMES_REPORT", job["report"])
+    child = os.fork()
+    if not child:
+        return _start(job, folder)
+    raise SystemExit(_attend(child, job))
+
+
+def _folder():
+    import tempfile
+
+    try:
+        return tempfile.mkdtemp(prefix="runtimes-")
+    except OSError as exc:
+        raise SystemExit(f"runtimes: there is no folder to write to: {exc}; mount an `emptyDir` at /tmp") from None
+
+
+def _start(job, folder):
+    """In the child: becomes the program, or returns the job of the agent."""
+    program = job.get("program")
+    if program:
+        try:
+            os.execvp(program[0], program)
+        except OSError as exc:
+            sys.stderr.write(f"runtimes: {program[0]}: {exc.strerror}\n")
+            os._exit(127 if isinstance(exc, FileNotFoundError) else 126)
+    code = job["code"]
+    if "variable" in code:
+        import base64
+
+        name = os.path.basename(code["name"]) or "main.py"
+        path = os.path.join(folder, name)
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(os.environ[code["variable"]]))
+        job["code"] = {"path": path}
+    path = os.path.join(folder, "run.json")
+    with open(path, "w") as file:
+        file.write(to_json(job))
+    return path
+
+
+def _attend(child, job):
+    """Waits for the child; returns the exit code of the container."""
+    for number in PASSED_ON:
+        signal.signal(number, lambda number, _: _kill(child, number))
+    url, token = os.environ.get("MLRUN_DBPATH"), os.environ.get("MLRUN_HTTPDB__TOKEN") or os.environ.get("MLRUN_AUTH_SESSION")
+    status = None
+    while status is None:
+        try:
+            pid, ended = os.wait()  # also for those that lost their parents
+        except ChildProcessError:
+            return 1
+        if pid == child:
+            status = ended
+    code = os.waitstatus_to_exitcode(status)
+    code = 128 - code if code < 0 else code
+    report = _report(job)
+    if report is None:
+        return code
+    if url and token:
+        from .endpoint import send_report
+
+        return _send(send_report, report, url, token, job) or code
+    return _say(report) or code
+
+
+def _kill(child, number):
+    try:
+        os.kill(child, number)
+    except ProcessLookupError:
+        pass
+
+
+def _report(job):
+    try:
+        with open(job["report"], "rb") as file:
+            return from_json(file.read().decode())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        sys.stderr.write(f"runtimes: the report of this run cannot be read: {exc}\n")
+        return None
+
+
+def _send(send, report, url, token, job):
+    metadata = job["run"].get("metadata") or {}
+    try:
+        send(report, url, metadata.get("project") or "default", metadata.get("uid"), metadata.get("iteration") or 0, token)
+    except Exception as exc:
+        sys.stderr.write(f"runtimes: the report of this run could not be sent: {exc}\n")
+        return _say(report)
+    return 0
+
+
+def _say(report):
+    """Leaves the report where the cluster keeps it. What is too large for that goes to the log, whole."""
+    data = to_json(report).encode("utf-8", "replace")
+    failed = 0
+    if len(data) > LIMIT and report.get("error"):
+        report["error"] = {**report["error"], "traceback": "", "message": report["error"].get("message", "")[:1000]}
+        data = to_json(report).encode("utf-8", "replace")
+    if len(data) > LIMIT:
+        sys.stderr.write(f"runtimes: the report of this run: {data.decode()}\n")
+        data, failed = _too_large(report, len(data)), 1
+    try:
+        with open(MESSAGE, "wb") as file:
+            file.write(data)
+    except OSError as exc:
+        sys.stderr.write(f"runtimes: the report of this run cannot be written to {MESSAGE}: {exc.strerror}\n")
+        return 1
+    return failed
+
+
+def _too_large(report, size):
+    largest = sorted((report.get("results") or {}).items(), key=lambda item: -len(to_json(item[1])))[:3]
+    names = ", ".join(f"{name} ({len(to_json(value))} bytes)" for name, value in largest)
+    message = (
+        f"the results have {size} bytes, and without a report endpoint a pod can say {LIMIT}"
+        + (f"; the largest: {names}" if names else "")
+        + ". They are in the log. Log large values as artifacts, or start `runtimes daemon --listen`"
+    )
+    error = report.get("error") or {"type": "ReportTooLarge", "message": message}
+    return to_json({"state": "error", "error": error, "notes": [message]}).encode("utf-8", "replace")[:LIMIT]

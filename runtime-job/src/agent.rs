@@ -1,0 +1,146 @@
+//! Our own agent in a container: any image with Python 3.9 or later will do.
+
+use std::path::Path;
+
+use runtime_core::{
+    Error, Function, Result, Run, agent,
+    cluster::variable,
+    k8s_openapi::{
+        api::core::v1::{ConfigMap, ConfigMapVolumeSource, EnvVar, KeyToPath, Volume, VolumeMount},
+        apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    },
+    labels,
+    plan::{
+        host::{fill, handler},
+        program::Mode,
+    },
+    serde_json::{Value, json},
+};
+
+use crate::command::{CODE_DIR, Command, carried, check_handler, passed, workdir};
+
+/// Where the agent is mounted.
+const AGENT_DIR: &str = "/runtimes/agent";
+/// The name of its volume.
+const AGENT_VOLUME: &str = "runtimes-agent";
+/// The variable with the code, where it fits into one.
+const CODE: &str = "MLRUN_EXEC_CODE";
+
+/// What our agent starts for the run; for what is no Python and passed as it is, the program itself. The second value
+/// says whether the agent is needed.
+pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<(Command, bool)> {
+    check_handler(run, mode)?;
+    let spec = &function.spec;
+    let build = &spec.build;
+    if build.load_source_on_run && !build.source.is_empty() {
+        return Err(Error::invalid(
+            "spec.build.source",
+            "code that is fetched at the start is fetched by MLRun alone",
+        )
+        .help("write `agent: mlrun` and an image with MLRun, or build the source into the image (`load_source_on_run: false`)"));
+    }
+    let workdir = workdir(function, false);
+    let has_code = !build.function_source_code.is_empty();
+    if mode == Mode::Pass && !has_code {
+        return passed(function, run, workdir).map(|command| (command, false));
+    }
+    let (code, file) = if has_code { carried(function)? } else { (None, None) };
+    let args = spec.args.iter().enumerate().map(|(index, arg)| fill(arg, index, run));
+    let args = args.collect::<Result<Vec<_>>>()?;
+    let handler = handler(function, run).filter(|_| mode == Mode::Agent);
+    let folders = spec.pythonpath.split(':').filter(|folder| !folder.is_empty()).collect::<Vec<_>>();
+    let what = match place(function, run, handler, file.as_ref(), code.is_some())? {
+        Place::Code(code, handler) => {
+            json!({"code": code, "handler": handler, "args": args, "pythonpath": folders})
+        }
+        Place::Program(program) => {
+            let program: Vec<_> = std::iter::once(program).chain(args).collect();
+            json!({"program": program})
+        }
+    };
+    let started = agent::BOOT.to_owned();
+    let command = ["python3".to_owned(), "-c".to_owned(), started, AGENT_DIR.to_owned()].to_vec();
+    Ok((Command { command, args: vec!["pod".to_owned(), what.to_string()], code, file, workdir }, true))
+}
+
+/// What the agent starts.
+enum Place<'a> {
+    /// Python code, and the handler in it.
+    Code(Value, Option<&'a str>),
+    /// A program of the image.
+    Program(String),
+}
+
+fn place<'a>(
+    function: &Function,
+    run: &Run,
+    handler: Option<&'a str>,
+    file: Option<&(String, String)>,
+    in_variable: bool,
+) -> Result<Place<'a>> {
+    let spec = &function.spec;
+    if let Some((name, _)) = file {
+        return Ok(Place::Code(json!({"path": format!("{CODE_DIR}/{name}")}), handler));
+    }
+    if in_variable {
+        let name = function.code()?.map(|code| code.name).unwrap_or_default();
+        let name = Path::new(&name).file_name().and_then(|name| name.to_str()).unwrap_or("main.py");
+        if !name.ends_with(".py") {
+            return Err(Error::invalid("spec.command", format!("{name} is carried by the function, and is no Python"))
+                .help("put the program into the image, or run the function on this machine"));
+        }
+        return Ok(Place::Code(json!({"variable": CODE, "name": name}), handler));
+    }
+    let command = fill(&spec.command, 0, run).map_err(|error| error.at("spec.command"))?;
+    match (command.as_str(), handler.and_then(|handler| handler.split_once(':'))) {
+        ("", Some((module, name))) if !name.starts_with(':') => {
+            Ok(Place::Code(json!({"module": module}), Some(name)))
+        }
+        ("", _) => Err(Error::invalid("spec.command", "there is nothing to run").help(
+            "write a program or a Python file of the image (`command: train.py`), put the code into \
+             `build.functionSourceCode`, or name a handler `module:function`",
+        )),
+        (file, _) if file.ends_with(".py") => Ok(Place::Code(json!({"path": file}), handler)),
+        (program, _) => match handler {
+            None => Ok(Place::Program(program.to_owned())),
+            Some(handler) => Err(Error::invalid(
+                "handler",
+                format!("{program} is not Python: it has no handler `{handler}`"),
+            )
+            .help("leave the handler out, or give a `.py` file")),
+        },
+    }
+}
+
+/// The variables that Python in a container needs.
+pub(crate) fn env() -> [EnvVar; 2] {
+    // Whoever waits for the log wants each line when it is printed; what is mounted cannot be written.
+    [variable("PYTHONUNBUFFERED", "1"), variable("PYTHONDONTWRITEBYTECODE", "1")]
+}
+
+/// The config map with the agent, which all runs of a namespace share; its volume, and where it is mounted.
+pub(crate) fn files(namespace: Option<String>) -> (ConfigMap, Volume, VolumeMount) {
+    let name = format!("runtimes-agent-{}", agent::version());
+    let metadata = ObjectMeta {
+        name: Some(name.clone()),
+        namespace,
+        labels: Some([(labels::SHARED.to_owned(), "true".to_owned())].into()),
+        ..ObjectMeta::default()
+    };
+    let data = agent::FILES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    let map = ConfigMap { metadata, data: Some(data.collect()), ..ConfigMap::default() };
+    let items = agent::FILES.iter().map(|(name, _)| KeyToPath {
+        key: (*name).to_owned(),
+        path: format!("runtimes/{name}"),
+        mode: None,
+    });
+    let source = ConfigMapVolumeSource { name, items: Some(items.collect()), ..ConfigMapVolumeSource::default() };
+    let volume = Volume { name: AGENT_VOLUME.to_owned(), config_map: Some(source), ..Volume::default() };
+    let mount = VolumeMount {
+        name: AGENT_VOLUME.to_owned(),
+        mount_path: AGENT_DIR.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    (map, volume, mount)
+}

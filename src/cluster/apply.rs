@@ -1,0 +1,123 @@
+//! Objects as they are sent: labelled, so that they are found again, and owned, so that one delete removes all.
+
+use std::time::Duration;
+
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective},
+};
+use runtime_core::{
+    Error, Result, labels,
+    plan::Manifest,
+    serde_json::{Value, json},
+};
+
+use super::{Link, error::Ask};
+
+/// Who has written the fields that we write.
+pub(super) const MANAGER: &str = "runtimes";
+
+/// How long the cluster may be away before a run that is to start is given up.
+pub(super) const START: Duration = Duration::from_secs(300);
+
+/// How long it may be away while somebody waits to be told that all is well.
+pub(super) const CHECK: Duration = Duration::from_secs(4);
+
+/// An object, ready to be sent.
+pub(super) struct Sent {
+    pub(super) resource: ApiResource,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) value: Value,
+}
+
+/// What an object of this kind is called in addresses and rules.
+pub(super) fn resource(api_version: &str, kind: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let plural = format!("{}s", kind.to_ascii_lowercase());
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        plural,
+    }
+}
+
+impl Sent {
+    /// The object with our labels: whose it is, and of which attempt. What is shared belongs to no run.
+    ///
+    /// # Errors
+    /// `Internal`, where it is no object.
+    pub(super) fn new(manifest: &Manifest, namespace: &str, run: &str, attempt: u32) -> Result<Self> {
+        let mut value = runtime_core::serde_json::to_value(manifest)
+            .map_err(|error| Error::internal("an object cannot be written").source(error))?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let resource = resource(&text(&value["apiVersion"]), &text(&value["kind"]));
+        let own = json!({labels::MANAGED_BY: labels::RUNTIMES, labels::RUN: run, labels::ATTEMPT: attempt.to_string()});
+        put_labels(&mut value["metadata"], &own);
+        if resource.kind == "Job" {
+            put_labels(&mut value["spec"]["template"]["metadata"], &own);
+        }
+        let namespace = match value["metadata"]["namespace"].as_str() {
+            Some(own) if !own.is_empty() => own.to_owned(),
+            _ => namespace.to_owned(),
+        };
+        Ok(Self { resource, namespace, name: manifest.name().to_owned(), value })
+    }
+
+    pub(super) fn ask(&self, verb: &'static str) -> Ask<'_> {
+        Ask { verb, resource: &self.resource.plural, name: &self.name, namespace: &self.namespace }
+    }
+}
+
+fn put_labels(metadata: &mut Value, own: &Value) {
+    if !metadata["labels"].is_object() {
+        metadata["labels"] = json!({});
+    }
+    if let (Some(labels), Some(own)) = (metadata["labels"].as_object_mut(), own.as_object()) {
+        labels.extend(own.clone());
+    }
+}
+
+impl Link {
+    pub(super) fn api(&self, sent: &Sent) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &sent.namespace, &sent.resource)
+    }
+
+    /// Whether the cluster would take the object; nothing is changed.
+    pub(super) async fn try_out(&self, sent: &Sent) -> Result<()> {
+        let params = PatchParams {
+            dry_run: true,
+            force: true,
+            field_manager: Some(MANAGER.to_owned()),
+            field_validation: Some(ValidationDirective::Strict),
+        };
+        let api = self.api(sent);
+        let patch = Patch::Apply(&sent.value);
+        self.calls.ask(sent.ask("patch"), CHECK, || api.patch(&sent.name, &params, &patch)).await.map(drop)
+    }
+
+    /// Makes the object, or leaves it as it is where it is there. Returns its uid.
+    pub(super) async fn apply(&self, sent: &Sent) -> Result<String> {
+        let params = PatchParams::apply(MANAGER).force();
+        let api = self.api(sent);
+        let patch = Patch::Apply(&sent.value);
+        let made = self.calls.ask(sent.ask("patch"), START, || api.patch(&sent.name, &params, &patch)).await?;
+        Ok(made.uid().unwrap_or_default())
+    }
+
+    /// Says that an object belongs to another: it goes with that one.
+    pub(super) async fn own(&self, sent: &Sent, owner: &Sent, uid: &str) -> Result<()> {
+        let reference = json!({
+            "apiVersion": owner.resource.api_version,
+            "kind": owner.resource.kind,
+            "name": owner.name,
+            "uid": uid,
+        });
+        let patch = Patch::Merge(json!({"metadata": {"ownerReferences": [reference]}}));
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let api = self.api(sent);
+        self.calls.ask(sent.ask("patch"), START, || api.patch(&sent.name, &params, &patch)).await.map(drop)
+    }
+}

@@ -1,0 +1,193 @@
+//! The connection to a cluster: what all its runs share.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::{Api, Client, api::ListParams};
+use runtime_core::{
+    Result, Run,
+    k8s_openapi::api::{batch::v1::Job, core::v1::Pod},
+    labels,
+    plan::{ClusterPlan, Manifest},
+    run::RunKey,
+};
+
+use super::{
+    ClusterOptions,
+    apply::{START, Sent},
+    call::Calls,
+    connect,
+    error::Ask,
+    seen,
+    watch::{Board, Followed, Watches},
+};
+
+/// How many functions are known to be accepted.
+const KNOWN: usize = 1000;
+
+/// The connection to a cluster.
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) calls: Arc<Calls>,
+    /// The namespace of what names none.
+    pub(super) namespace: String,
+    /// The context, or `in-cluster`.
+    pub(super) context: String,
+    board: Arc<Board>,
+    watches: Mutex<HashMap<String, Watches>>,
+    /// What each run has made.
+    made: Mutex<HashMap<RunKey, Vec<Sent>>>,
+    /// What all runs share and is there: namespace and name.
+    shared: tokio::sync::Mutex<HashSet<(String, String)>>,
+    /// Functions whose objects the cluster takes.
+    accepted: Mutex<HashSet<String>>,
+}
+
+impl Link {
+    pub(super) async fn open(options: &ClusterOptions, client: Option<Client>) -> Result<Arc<Self>> {
+        let found = match client {
+            Some(client) => connect::Found {
+                namespace: client.default_namespace().to_owned(),
+                client,
+                server: "the given client".to_owned(),
+                context: options.context.clone().unwrap_or_default(),
+            },
+            None => connect::find(options.context.as_deref()).await?,
+        };
+        let namespace = options.namespace.clone().unwrap_or(found.namespace);
+        runtime_core::naming::check("namespace", &namespace)?;
+        let server = match found.context.as_str() {
+            "" => found.server,
+            context => format!("{} (context {context})", found.server),
+        };
+        Ok(Arc::new(Self {
+            client: found.client,
+            calls: Arc::new(Calls::new(options.requests_per_second, server)),
+            namespace,
+            context: found.context,
+            board: Arc::default(),
+            watches: Mutex::default(),
+            made: Mutex::default(),
+            shared: tokio::sync::Mutex::default(),
+            accepted: Mutex::default(),
+        }))
+    }
+
+    /// Says what the cluster would not take, before anything is made. What it took of a version of a function, it takes
+    /// again.
+    pub(super) async fn check(&self, plan: &ClusterPlan, run: &Run) -> Result<()> {
+        let function = run.spec.function.clone();
+        let known = |accepted: &Mutex<HashSet<String>>| {
+            accepted.lock().unwrap_or_else(PoisonError::into_inner).contains(&function)
+        };
+        if known(&self.accepted) {
+            return Ok(());
+        }
+        let key = run.key().to_string();
+        for manifest in &plan.objects {
+            self.try_out(&Sent::new(manifest, &self.namespace, &key, 0)?).await?;
+        }
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        if accepted.len() >= KNOWN {
+            accepted.clear();
+        }
+        accepted.insert(function);
+        Ok(())
+    }
+
+    /// Begins to watch what this run makes.
+    pub(super) fn follow(&self, plan: &ClusterPlan, id: String, main: &str) -> Followed {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let namespaces = plan.objects.iter().filter_map(Manifest::namespace).chain([self.namespace.as_str()]);
+        let followed = self.board.follow(id, main);
+        for namespace in namespaces.take(1) {
+            watches
+                .entry(namespace.to_owned())
+                .or_insert_with(|| Watches::start(&self.client, &self.calls, namespace, &self.board));
+        }
+        followed
+    }
+
+    /// Makes an object that all runs of the namespace share, unless that was done.
+    pub(super) async fn share(&self, manifest: &Manifest) -> Result<()> {
+        let namespace = manifest.namespace().unwrap_or(&self.namespace).to_owned();
+        let key = (namespace, manifest.name().to_owned());
+        let mut shared = self.shared.lock().await;
+        if !shared.contains(&key) {
+            let mut sent = Sent::new(manifest, &self.namespace, "", 0)?;
+            for label in [labels::RUN, labels::ATTEMPT] {
+                if let Some(labels) = sent.value["metadata"]["labels"].as_object_mut() {
+                    labels.remove(label);
+                }
+            }
+            self.apply(&sent).await?;
+            shared.insert(key);
+        }
+        Ok(())
+    }
+
+    /// Looks for what an earlier orchestrator made of this attempt, and keeps what is seen of it. Whether there is
+    /// anything.
+    pub(super) async fn find(&self, followed: &Followed, main: &Sent) -> Result<bool> {
+        let labels = &main.value["metadata"]["labels"];
+        let label = |name: &str| labels[name].as_str().unwrap_or_default().to_owned();
+        let selector =
+            format!("{}={},{}={}", labels::RUN, label(labels::RUN), labels::ATTEMPT, label(labels::ATTEMPT));
+        let params = ListParams::default().labels(&selector);
+        let namespace = main.namespace.as_str();
+        let jobs: Api<Job> = Api::namespaced(self.client.clone(), namespace);
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let ask = |resource| Ask { verb: "list", resource, name: "", namespace };
+        let jobs = self.calls.ask(ask("jobs"), START, || jobs.list(&params)).await?;
+        let pods = self.calls.ask(ask("pods"), START, || pods.list(&params)).await?;
+        followed.board().update(followed.id(), |seen| {
+            for job in &jobs {
+                seen.job.get_or_insert_with(|| seen::job(job));
+            }
+            for pod in &pods {
+                let pod = seen::pod(pod);
+                seen.pods.entry(pod.name.clone()).or_insert(pod);
+            }
+            true
+        });
+        Ok(jobs.iter().next().is_some() || pods.iter().next().is_some())
+    }
+
+    /// Keeps what a run has made, for its end.
+    pub(super) fn remember(&self, key: &RunKey, mut objects: Vec<Sent>) {
+        // Their content is not needed to delete them.
+        objects.iter_mut().for_each(|sent| sent.value = runtime_core::serde_json::Value::Null);
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().extend(objects);
+    }
+
+    fn made(&self, key: &RunKey) -> Option<Vec<Sent>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
+    }
+
+    /// Deletes the object that owns the others of a run.
+    pub(super) async fn delete_owner(&self, key: &RunKey) {
+        let objects = self.made(key);
+        if let Some(owner) = objects.as_ref().and_then(|objects| objects.last())
+            && owner.resource.kind != "Pod"
+            && let Err(error) = self.delete(owner).await
+        {
+            tracing::warn!(%key, %error, "an object cannot be deleted");
+        }
+        self.remember(key, objects.unwrap_or_default());
+    }
+
+    /// Deletes all that a run has made.
+    pub(super) async fn release(&self, key: &RunKey) -> Result<()> {
+        match self.made(key).filter(|objects| !objects.is_empty()) {
+            Some(objects) => {
+                for object in objects.iter().rev() {
+                    self.delete(object).await?;
+                }
+                Ok(())
+            }
+            None => self.delete_all(key).await.map(drop),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The log of a container, followed through restarts of what is between it and us: each line once.
+
+use std::time::Duration;
+
+use futures_util::{AsyncBufRead, AsyncBufReadExt};
+use kube::{Api, api::LogParams};
+use runtime_core::{
+    jiff::Timestamp,
+    k8s_openapi::api::core::v1::Pod,
+    logs::{LogLine, MAX_LINE, Stream},
+    target::Event,
+};
+use tokio::sync::{mpsc, watch};
+
+/// The pause before a log that broke off is asked for again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often the log of a container that has ended is asked for in vain.
+const VAIN: u32 = 10;
+
+/// What is followed, and from where.
+pub(super) struct Follow {
+    pub(super) api: Api<Pod>,
+    pub(super) pod: String,
+    pub(super) container: String,
+    /// The last line that is stored: its time, and how many lines before it have the same.
+    pub(super) last: Option<(Timestamp, u32)>,
+    pub(super) lines: mpsc::Sender<Event>,
+    /// Whether the container has ended: then its log has an end.
+    pub(super) ended: watch::Receiver<bool>,
+}
+
+impl Follow {
+    /// Sends the lines until there are no more.
+    pub(super) async fn run(mut self) {
+        let mut vain = 0;
+        loop {
+            let ended = *self.ended.borrow();
+            let params = LogParams {
+                container: Some(self.container.clone()),
+                follow: true,
+                timestamps: true,
+                since_time: self.last.map(|(time, _)| time),
+                ..LogParams::default()
+            };
+            let failed = match self.api.log_stream(&self.pod, &params).await {
+                Ok(stream) => self.read(stream).await,
+                Err(kube::Error::Api(status)) if status.code == 404 => return,
+                Err(error) => {
+                    tracing::debug!(pod = %self.pod, %error, "a log cannot be read");
+                    true
+                }
+            };
+            // What was asked for after the end, and came to its end, is whole.
+            if ended && !failed {
+                return;
+            }
+            vain += u32::from(ended);
+            if vain > VAIN || self.lines.is_closed() {
+                let note = format!("the log of pod {} ends early: it could not be read to its end", self.pod);
+                let _ = self.lines.send(Event::Note(note)).await;
+                return;
+            }
+            if !ended || failed {
+                let _ = tokio::time::timeout(PAUSE, self.ended.changed()).await;
+            }
+        }
+    }
+
+    /// Sends the lines of a stream; whether it broke off.
+    async fn read(&mut self, stream: impl AsyncBufRead) -> bool {
+        let mut stream = std::pin::pin!(stream);
+        let mut pieces = Pieces { stored: self.last, ..Pieces::default() };
+        loop {
+            let used = match stream.fill_buf().await {
+                Ok([]) => return false,
+                Ok(buffer) => {
+                    pieces.take(buffer);
+                    buffer.len()
+                }
+                Err(error) => {
+                    tracing::debug!(pod = %self.pod, %error, "a log breaks off");
+                    return true;
+                }
+            };
+            stream.as_mut().consume(used);
+            for line in pieces.ready.drain(..) {
+                if self.lines.send(Event::Log(line)).await.is_err() {
+                    return false;
+                }
+            }
+            self.last = pieces.last.or(self.last);
+        }
+    }
+}
+
+/// Cuts a stream into lines, each with its time in front: `2026-05-01T10:00:00.123456789Z text`.
+#[derive(Default)]
+struct Pieces {
+    /// What came since the last end of a line.
+    buffer: Vec<u8>,
+    /// The time of the line that has begun.
+    time: Option<Timestamp>,
+    /// The last piece: its time, and how many have it.
+    last: Option<(Timestamp, u32)>,
+    /// What is stored already.
+    stored: Option<(Timestamp, u32)>,
+    ready: Vec<LogLine>,
+}
+
+impl Pieces {
+    fn take(&mut self, mut bytes: &[u8]) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.buffer.extend_from_slice(&bytes[..end]);
+            self.cut(true);
+            bytes = &bytes[end + 1..];
+        }
+        self.buffer.extend_from_slice(bytes);
+        self.cut(false);
+    }
+
+    /// Takes lines out of the buffer, and pieces of one that is too long.
+    fn cut(&mut self, ends: bool) {
+        let time = match self.time {
+            Some(time) => time,
+            None => match self.begin(ends) {
+                Some(time) => time,
+                None => return,
+            },
+        };
+        self.time = Some(time);
+        while self.buffer.len() > MAX_LINE {
+            let rest = self.buffer.split_off(MAX_LINE);
+            let piece = std::mem::replace(&mut self.buffer, rest);
+            self.keep(time, piece, true);
+        }
+        if ends {
+            let line = std::mem::take(&mut self.buffer);
+            self.keep(time, line, false);
+            self.time = None;
+        }
+    }
+
+    /// The time in front of a line. Without one, the line is the cluster's own word.
+    fn begin(&mut self, ends: bool) -> Option<Timestamp> {
+        let space = match self.buffer.iter().position(|byte| *byte == b' ') {
+            Some(space) => space,
+            None if ends => self.buffer.len(),
+            None => return None,
+        };
+        let time = std::str::from_utf8(&self.buffer[..space]).ok().and_then(|text| text.parse().ok());
+        match time {
+            Some(time) => {
+                self.buffer.drain(..(space + 1).min(self.buffer.len()));
+                Some(time)
+            }
+            None => Some(Timestamp::now()),
+        }
+    }
+
+    fn keep(&mut self, time: Timestamp, bytes: Vec<u8>, partial: bool) {
+        let count = match self.last {
+            Some((last, count)) if last == time => count + 1,
+            _ => 1,
+        };
+        self.last = Some((time, count));
+        let known = self.stored.is_some_and(|(last, stored)| time < last || time == last && count <= stored);
+        if !known {
+            let source = "main".to_owned();
+            self.ready.push(LogLine { time, stream: Stream::Stdout, source, partial, bytes });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(pieces: &mut Pieces) -> Vec<String> {
+        pieces.ready.drain(..).map(|line| line.text().into_owned()).collect()
+    }
+
+    #[test]
+    fn lines_are_cut_wherever_the_stream_is() {
+        let log = b"2026-05-01T10:00:00.1Z one\n2026-05-01T10:00:00.1Z \n2026-05-01T10:00:02Z a b\n";
+        for size in 1..log.len() {
+            let mut pieces = Pieces::default();
+            log.chunks(size).for_each(|chunk| pieces.take(chunk));
+            assert_eq!(texts(&mut pieces), ["one", "", "a b"], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_not_sent_again() {
+        let mut pieces = Pieces::default();
+        pieces.take(b"2026-05-01T10:00:00Z a\n2026-05-01T10:00:01Z b\n2026-05-01T10:00:01Z c\n");
+        let line = pieces.ready[1].clone();
+        let mut again = Pieces { stored: Some((line.time, 1)), ..Pieces::default() };
+        again.take(b"2026-05-01T10:00:00Z a\n2026-05-01T10:00:01Z b\n2026-05-01T10:00:01Z c\n");
+        assert_eq!(texts(&mut again), ["c"]);
+    }
+
+    #[test]
+    fn a_very_long_line_comes_in_pieces() {
+        let mut pieces = Pieces::default();
+        pieces.take(b"2026-05-01T10:00:00Z ");
+        (0..3).for_each(|_| pieces.take(&[b'x'; MAX_LINE / 2 + 1]));
+        pieces.take(b"\n");
+        let sizes: Vec<_> = pieces.ready.iter().map(|line| (line.bytes.len(), line.partial)).collect();
+        assert_eq!(sizes, [(MAX_LINE, true), (MAX_LINE / 2 + 3, false)]);
+    }
+}

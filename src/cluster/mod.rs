@@ -1,0 +1,199 @@
+//! The target "kubernetes": a run's objects are made, watched, read and taken away.
+//!
+//! What a run is made of is described elsewhere ([`Runtime::render`]); here it is sent to the API server, with labels by
+//! which all of it is found again. Pods, Jobs and warnings of a namespace are watched once, for all runs.
+//!
+//! [`Runtime::render`]: crate::core::Runtime::render
+
+mod apply;
+mod call;
+mod cause;
+mod connect;
+mod error;
+mod follow;
+mod link;
+mod log;
+mod observe;
+mod remove;
+mod seen;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+pub use kube;
+use runtime_core::{
+    Error, ErrorKind, Plan, Result, Run, Target,
+    cluster::Cluster,
+    labels,
+    run::RunKey,
+    target::{Event, Job},
+};
+use tokio::sync::{OnceCell, mpsc};
+
+use follow::Drive;
+use link::Link;
+
+/// How many events may wait to be taken.
+const EVENTS: usize = 256;
+
+/// Which cluster, and how it is used.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// The context of the kubeconfig; `None`: the current one, or, in a pod, the cluster of that pod.
+    pub context: Option<String>,
+    /// The namespace of functions that name none; `None`: the context's.
+    pub namespace: Option<String>,
+    /// What a rendering must know: settings, and what projects have.
+    pub cluster: Cluster,
+    /// How many requests are made in a second, beside watches and logs. Twice as many may be made at once.
+    pub requests_per_second: u32,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self { context: None, namespace: None, cluster: Cluster::default(), requests_per_second: 200 }
+    }
+}
+
+/// The target "kubernetes". It connects when it is first needed.
+pub struct Kubernetes {
+    options: ClusterOptions,
+    client: Option<kube::Client>,
+    link: OnceCell<Arc<Link>>,
+    cluster: OnceCell<Arc<Cluster>>,
+    /// Clusters of other contexts, where runs of earlier orchestrators are.
+    others: tokio::sync::Mutex<HashMap<String, Arc<Link>>>,
+    active: Mutex<HashMap<RunKey, Active>>,
+}
+
+/// A run that is followed here.
+#[derive(Clone)]
+struct Active {
+    aborts: mpsc::Sender<Duration>,
+    link: Arc<Link>,
+}
+
+impl Kubernetes {
+    /// A cluster that is found by the kubeconfig, or in whose pod this runs.
+    pub fn new(options: ClusterOptions) -> Self {
+        Self {
+            options,
+            client: None,
+            link: OnceCell::new(),
+            cluster: OnceCell::new(),
+            others: tokio::sync::Mutex::default(),
+            active: Mutex::default(),
+        }
+    }
+
+    /// The cluster of this client.
+    pub fn with_client(client: kube::Client, options: ClusterOptions) -> Self {
+        Self { client: Some(client), ..Self::new(options) }
+    }
+
+    async fn link(&self) -> Result<&Arc<Link>> {
+        self.link.get_or_try_init(|| Link::open(&self.options, self.client.clone())).await
+    }
+
+    /// The cluster on which a run was started, which need not be the one that is chosen now.
+    async fn link_of(&self, run: &Run) -> Result<Arc<Link>> {
+        let context = run.metadata.annotations.get(labels::CONTEXT).map(String::as_str).unwrap_or_default();
+        if self.client.is_some() || context.is_empty() {
+            return self.link().await.cloned();
+        }
+        if let Ok(link) = self.link().await
+            && link.context == context
+        {
+            return Ok(Arc::clone(link));
+        }
+        let mut others = self.others.lock().await;
+        if let Some(link) = others.get(context) {
+            return Ok(Arc::clone(link));
+        }
+        let options = ClusterOptions { context: Some(context.to_owned()), ..self.options.clone() };
+        let link = Link::open(&options, None).await?;
+        others.insert(context.to_owned(), Arc::clone(&link));
+        Ok(link)
+    }
+
+    fn active(&self) -> MutexGuard<'_, HashMap<RunKey, Active>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Target for Kubernetes {
+    fn name(&self) -> &'static str {
+        "kubernetes"
+    }
+
+    fn is_bound(&self) -> bool {
+        false
+    }
+
+    async fn cluster(&self) -> Result<Option<Arc<Cluster>>> {
+        let cluster = self.cluster.get_or_try_init(|| async {
+            let link = self.link().await?;
+            let (namespace, context) = (link.namespace.clone(), link.context.clone());
+            Ok::<_, Error>(Arc::new(Cluster { namespace, context, ..self.options.cluster.clone() }))
+        });
+        cluster.await.map(|cluster| Some(Arc::clone(cluster)))
+    }
+
+    async fn check(&self, job: &Job) -> Result<Vec<String>> {
+        let link = self.link().await?;
+        let Plan::Cluster(plan) = &*job.plan else {
+            return Err(Error::new(ErrorKind::Unsupported, "processes do not run on a cluster")
+                .help("leave `--on` out to run it on this machine"));
+        };
+        link.check(plan, &job.run).await?;
+        Ok(plan.notes.clone())
+    }
+
+    async fn apply(&self, job: Job) -> Result<mpsc::Receiver<Event>> {
+        let link = self.link_of(&job.run).await?;
+        let Plan::Cluster(plan) = &*job.plan else {
+            return Err(Error::internal("the plan is for another target"));
+        };
+        let main = plan.objects.last().map(|main| main.name()).unwrap_or_default();
+        let id = watch::id(&job.key.to_string(), &job.attempt.to_string());
+        let followed = link.follow(plan, id, main);
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let (aborts, requests) = mpsc::channel(4);
+        self.active().insert(job.key.clone(), Active { aborts, link: Arc::clone(&link) });
+        tokio::spawn(Drive { link, job, events, aborts: requests, followed }.run());
+        Ok(receiver)
+    }
+
+    async fn abort(&self, key: &RunKey, grace: Duration) -> Result<()> {
+        let active = self.active().get(key).cloned();
+        match active {
+            Some(active) => match active.aborts.send(grace).await {
+                Ok(()) => Ok(()),
+                Err(_) => active.link.delete_all(key).await.map(drop),
+            },
+            None => self.link().await?.delete_all(key).await.map(drop),
+        }
+    }
+
+    async fn release(&self, key: &RunKey) -> Result<()> {
+        let active = self.active().remove(key);
+        match active {
+            Some(active) => active.link.release(key).await,
+            None => self.link().await?.release(key).await,
+        }
+    }
+
+    async fn leftovers(&self) -> Result<Vec<RunKey>> {
+        // Who has not been there has left nothing.
+        match self.link.get() {
+            Some(link) => link.runs().await,
+            None => Ok(Vec::new()),
+        }
+    }
+}

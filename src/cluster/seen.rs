@@ -1,0 +1,214 @@
+//! What is kept of the objects of a run: the few fields that say how it is.
+
+use std::collections::BTreeMap;
+
+use runtime_core::{
+    jiff::Timestamp,
+    pod::Quantity,
+    k8s_openapi::{
+        api::{
+            batch::v1::Job,
+            core::v1::{Container, ContainerState, ContainerStatus, Event, Pod, PodCondition},
+        },
+        apimachinery::pkg::apis::meta::v1::Time,
+    },
+};
+
+/// All that is seen of one attempt of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Seen {
+    /// Its pods by name, also those that are gone.
+    pub(super) pods: BTreeMap<String, PodSeen>,
+    /// Its Job, where it has one.
+    pub(super) job: Option<JobSeen>,
+    /// Warnings about it: the last one of each reason.
+    pub(super) warnings: BTreeMap<String, Warning>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct PodSeen {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) created: Option<Timestamp>,
+    pub(super) node: String,
+    pub(super) phase: String,
+    pub(super) reason: String,
+    pub(super) message: String,
+    /// Somebody deleted it: when it has to be over.
+    pub(super) deleted: Option<Timestamp>,
+    /// It is not there any more.
+    pub(super) gone: bool,
+    /// Why it is on no node.
+    pub(super) unscheduled: Option<(String, String)>,
+    /// Why it had to go: of the condition `DisruptionTarget`.
+    pub(super) disrupted: Option<(String, String)>,
+    /// Its node does not answer for it.
+    pub(super) node_is_silent: bool,
+    /// The containers that come before.
+    pub(super) init: Vec<ContainerSeen>,
+    /// The container that is the run.
+    pub(super) main: ContainerSeen,
+    /// What it may use of memory, in bytes.
+    pub(super) memory: Option<u64>,
+    pub(super) image: String,
+}
+
+/// A container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ContainerSeen {
+    pub(super) name: String,
+    pub(super) state: State,
+    pub(super) restarts: i32,
+}
+
+/// How a container is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum State {
+    /// Nothing is known yet.
+    #[default]
+    None,
+    Waiting {
+        reason: String,
+        message: String,
+    },
+    Running {
+        since: Option<Timestamp>,
+    },
+    Ended {
+        code: i32,
+        signal: i32,
+        reason: String,
+        message: String,
+        since: Option<Timestamp>,
+    },
+}
+
+/// A Job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct JobSeen {
+    pub(super) uid: String,
+    pub(super) gone: bool,
+    /// It has failed: reason and message.
+    pub(super) failed: Option<(String, String)>,
+    pub(super) suspended: bool,
+    /// It makes another pod where one had to go.
+    pub(super) repeats: bool,
+}
+
+/// A warning about an object.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Warning {
+    pub(super) message: String,
+    pub(super) time: Option<Timestamp>,
+}
+
+fn time(time: Option<&Time>) -> Option<Timestamp> {
+    time.map(|time| time.0)
+}
+
+fn text(text: Option<&String>) -> String {
+    text.cloned().unwrap_or_default()
+}
+
+/// What is kept of a pod.
+pub(super) fn pod(pod: &Pod) -> PodSeen {
+    let spec = pod.spec.as_ref();
+    let containers = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let main = containers.first();
+    let mut seen = PodSeen {
+        namespace: text(pod.metadata.namespace.as_ref()),
+        name: text(pod.metadata.name.as_ref()),
+        uid: text(pod.metadata.uid.as_ref()),
+        created: time(pod.metadata.creation_timestamp.as_ref()),
+        deleted: time(pod.metadata.deletion_timestamp.as_ref()),
+        node: spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
+        memory: main.and_then(memory),
+        image: main.and_then(|main| main.image.clone()).unwrap_or_default(),
+        ..PodSeen::default()
+    };
+    let Some(status) = &pod.status else { return seen };
+    seen.phase = text(status.phase.as_ref());
+    seen.reason = text(status.reason.as_ref());
+    seen.message = text(status.message.as_ref());
+    let condition = |kind: &str| {
+        status.conditions.iter().flatten().find(|condition: &&PodCondition| condition.type_ == kind)
+    };
+    let said = |condition: &PodCondition| {
+        (text(condition.reason.as_ref()), text(condition.message.as_ref()))
+    };
+    seen.unscheduled = condition("PodScheduled").filter(|it| it.status == "False").map(said);
+    seen.disrupted = condition("DisruptionTarget").filter(|it| it.status == "True").map(said);
+    seen.init = status.init_container_statuses.iter().flatten().map(container).collect();
+    let name = main.map(|main| main.name.as_str()).unwrap_or_default();
+    let found = status.container_statuses.iter().flatten().find(|status| status.name == name);
+    seen.main = found.map(container).unwrap_or_default();
+    // A kubelet says this of a container that runs only where it has a probe; else it is said for a node that is silent.
+    seen.node_is_silent = seen.reason == "NodeLost"
+        || matches!(seen.main.state, State::Running { .. })
+            && found.is_some_and(|status| status.ready)
+            && condition("Ready").is_some_and(|it| it.status != "True");
+    seen
+}
+
+fn memory(container: &Container) -> Option<u64> {
+    let limit = container.resources.as_ref()?.limits.as_ref()?.get("memory")?;
+    limit.0.parse::<Quantity>().ok().map(Quantity::units)
+}
+
+fn container(status: &ContainerStatus) -> ContainerSeen {
+    let state = status.state.as_ref().map(state).unwrap_or_default();
+    ContainerSeen { name: status.name.clone(), state, restarts: status.restart_count }
+}
+
+fn state(state: &ContainerState) -> State {
+    if let Some(ended) = &state.terminated {
+        return State::Ended {
+            code: ended.exit_code,
+            signal: ended.signal.unwrap_or_default(),
+            reason: text(ended.reason.as_ref()),
+            message: text(ended.message.as_ref()),
+            since: time(ended.started_at.as_ref()),
+        };
+    }
+    if let Some(running) = &state.running {
+        return State::Running { since: time(running.started_at.as_ref()) };
+    }
+    match &state.waiting {
+        Some(waiting) => {
+            State::Waiting { reason: text(waiting.reason.as_ref()), message: text(waiting.message.as_ref()) }
+        }
+        None => State::None,
+    }
+}
+
+/// What is kept of a Job.
+pub(super) fn job(job: &Job) -> JobSeen {
+    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let failed = conditions
+        .filter(|condition| condition.type_ == "Failed" && condition.status == "True")
+        .map(|condition| (text(condition.reason.as_ref()), text(condition.message.as_ref())))
+        .next();
+    JobSeen {
+        uid: text(job.metadata.uid.as_ref()),
+        gone: false,
+        failed,
+        suspended: job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false),
+        repeats: job.spec.as_ref().is_some_and(|spec| spec.pod_failure_policy.is_some()),
+    }
+}
+
+/// What is kept of an event: its reason, and the rest.
+pub(super) fn warning(event: &Event) -> (String, Warning) {
+    let seen = event.last_timestamp.as_ref().or(event.first_timestamp.as_ref());
+    let seen = time(seen).or_else(|| event.event_time.as_ref().map(|time| time.0));
+    (text(event.reason.as_ref()), Warning { message: text(event.message.as_ref()), time: seen })
+}
+
+impl Seen {
+    /// The pod that counts: the newest of those that are there, else the newest that was.
+    pub(super) fn pod(&self) -> Option<&PodSeen> {
+        self.pods.values().max_by_key(|pod| (!pod.gone, pod.created, &pod.name))
+    }
+}

@@ -1,0 +1,95 @@
+//! Which target a run goes to, and what must be started for it there.
+
+use std::sync::Arc;
+
+use runtime_core::{
+    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, cluster::Cluster, labels,
+};
+
+use super::{Inner, deliver};
+use crate::data::{ArtifactUri, Scheme, is_url};
+
+/// The target of runs that name none.
+const HERE: &str = "host";
+
+impl Inner {
+    /// The target of this name; of none, this machine.
+    pub(super) fn target_named(&self, name: &str, runtime: &dyn Runtime) -> Result<Arc<dyn Target>> {
+        let can = runtime.capability();
+        let wanted = match name {
+            "" if !can.host && can.cluster => "kubernetes",
+            "" => HERE,
+            name => name,
+        };
+        let target = self.targets.get(wanted).cloned().ok_or_else(|| {
+            let known: Vec<_> = self.targets.keys().copied().collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Error::new(ErrorKind::Unsupported, format!("there is no target `{wanted}` here"))
+                .help(format!("targets of this orchestrator: {known}; `Builder::target` adds one"))
+        })?;
+        if wanted == "kubernetes" && !can.cluster {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("functions of the kind `{}` do not run on a cluster", runtime.kind()),
+            )
+            .at("kind")
+            .help("run it as a kind that does (`--kind job`), or leave `--on` out to run it on this machine"));
+        }
+        Ok(target)
+    }
+
+    /// What must be started for an attempt of a run on this target.
+    pub(super) async fn plan(
+        &self,
+        target: &dyn Target,
+        runtime: &dyn Runtime,
+        function: &Function,
+        run: &Run,
+        attempt: u32,
+    ) -> Result<Plan> {
+        let Some(cluster) = target.cluster().await? else { return runtime.plan(function, run) };
+        let run = self.for_cluster(run).await?;
+        match attempt {
+            0 => runtime.render(function, &run, &cluster),
+            _ => runtime.render(function, &run, &Cluster { attempt, ..Cluster::clone(&cluster) }),
+        }
+        .map(Plan::Cluster)
+    }
+
+    /// The run as its code gets it where it sees nothing of this machine: what it reads and writes has the address that
+    /// it has everywhere.
+    async fn for_cluster(&self, run: &Run) -> Result<Run> {
+        let mut run = run.clone();
+        let project = run.metadata.project.clone();
+        for (name, text) in &mut run.spec.inputs {
+            let at = |error: Error| error.at(format!("inputs.{name}"));
+            if ArtifactUri::is_uri(text) {
+                let uri = text.parse::<ArtifactUri>().map_err(at)?.in_project(&project);
+                let place = self.artifact(&uri).await.and_then(|record| record.place()).map_err(at)?;
+                if place.scheme() == Scheme::File {
+                    return Err(at(only_here(&format!("the artifact {text}"))));
+                }
+                place.as_str().clone_into(text);
+            } else if !is_url(text) && !text.starts_with('/') {
+                return Err(at(only_here(&format!("the file {text}"))));
+            }
+        }
+        run.spec.output_path = deliver::fill(&run.spec.output_path, &run);
+        Ok(run)
+    }
+}
+
+fn only_here(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("{what} is on this machine, where pods cannot read it"))
+        .help("put it where both can (s3://, gs://, az://, https://), or write the path of a volume that the function mounts")
+}
+
+/// Notes on the run where it goes, so that whoever takes it up finds it there.
+pub(super) async fn note_place(target: &dyn Target, run: &mut Run) -> Result<()> {
+    if let Some(cluster) = target.cluster().await?
+        && !cluster.context.is_empty()
+    {
+        run.metadata.annotations.insert(labels::CONTEXT.to_owned(), cluster.context.clone());
+    }
+    Ok(())
+}
