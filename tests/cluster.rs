@@ -10,10 +10,7 @@ use std::time::Duration;
 
 use runtimes::{
     Request, RunState,
-    core::{
-        run::Reason,
-        serde_json::json,
-    },
+    core::{run::Reason, serde_json::json},
 };
 use scene::{Scene, python};
 
@@ -45,7 +42,8 @@ fn a_handler_runs_in_a_pod() {
 #[test]
 fn an_exception_has_its_place_and_an_exit_code_its_number() {
     block_on(async |scene| {
-        let run = scene.run(python("def fit():\n    raise ValueError('no such column')\n").handler("fit")).await;
+        let run =
+            scene.run(python("def fit():\n    raise ValueError('no such column')\n").handler("fit")).await;
         let cause = run.status.cause.clone().unwrap();
         assert_eq!((run.state(), cause.reason), (RunState::Error, Reason::Exception));
         assert!(cause.message.contains("main.py:2: ValueError: no such column"), "{}", cause.message);
@@ -66,7 +64,8 @@ fn an_exception_has_its_place_and_an_exit_code_its_number() {
 #[test]
 fn too_much_memory_is_named_with_its_limit() {
     block_on(async |scene| {
-        let mut request = python("def fit():\n    x = bytearray(200 << 20)\n    print(len(x))\n").handler("fit");
+        let mut request =
+            python("def fit():\n    x = bytearray(200 << 20)\n    print(len(x))\n").handler("fit");
         request.function = request.function.with_limits(Some("48Mi"), None, None, None).unwrap();
         let run = scene.run(request).await;
         let cause = run.status.cause.clone().unwrap();
@@ -92,7 +91,7 @@ fn what_keeps_a_run_from_starting_is_said() {
         assert!(cause.message.contains("absent"), "{}", cause.message);
 
         let mut nowhere = python("def fit(): pass\n").handler("fit");
-        nowhere.function = nowhere.function.with_node_selection([("moon", "yes")]).unwrap();
+        nowhere.function.spec.pod.node_selector.insert("moon".to_owned(), "yes".to_owned());
         let cause = scene.trouble(nowhere).await;
         assert_eq!(cause.reason, Reason::Unschedulable, "{cause:?}");
         assert!(cause.message.contains("0/1 nodes"), "{}", cause.message);
@@ -103,7 +102,8 @@ fn what_keeps_a_run_from_starting_is_said() {
 #[test]
 fn a_run_is_stopped_on_request_and_by_its_limit() {
     block_on(async |scene| {
-        let request = python("import time\n\ndef fit():\n    print('begun')\n    time.sleep(600)\n").handler("fit");
+        let request =
+            python("import time\n\ndef fit():\n    print('begun')\n    time.sleep(600)\n").handler("fit");
         let handle = scene.orchestrator.submit(request.clone().on("kubernetes")).await.unwrap();
         let key = handle.key();
         scene.wait_for_line(&key, "begun").await;
@@ -119,7 +119,8 @@ fn a_run_is_stopped_on_request_and_by_its_limit() {
 #[test]
 fn a_pod_that_somebody_deletes_is_missed() {
     block_on(async |scene| {
-        let request = python("import time\n\ndef fit():\n    print('begun')\n    time.sleep(600)\n").handler("fit");
+        let request =
+            python("import time\n\ndef fit():\n    print('begun')\n    time.sleep(600)\n").handler("fit");
         let handle = scene.orchestrator.submit(request.on("kubernetes")).await.unwrap();
         scene.wait_for_line(&handle.key(), "begun").await;
         scene.delete_pods().await;

@@ -91,7 +91,8 @@ impl Home {
 
     /// Opens it, and makes it where it is not there.
     pub(crate) async fn open(&self) -> Result<Orchestrator> {
-        let mut builder = Orchestrator::builder(&self.path).recover(false).target(Arc::new(self.kubernetes()?));
+        let mut builder =
+            Orchestrator::builder(&self.path).recover(false).target(Arc::new(self.kubernetes()?));
         if let Some(store) = &self.store {
             builder = builder.store_url(store);
         }
@@ -101,7 +102,8 @@ impl Home {
     /// The cluster, with the settings of the home's `cluster.yaml`. It is not asked before it is needed.
     fn kubernetes(&self) -> Result<Kubernetes> {
         let file = self.path.join(SETTINGS);
-        let mut options = ClusterOptions { context: self.cluster.context.clone(), ..ClusterOptions::default() };
+        let mut options =
+            ClusterOptions { context: self.cluster.context.clone(), ..ClusterOptions::default() };
         let mut namespace = self.cluster.namespace.clone();
         match std::fs::read_to_string(&file) {
             Ok(text) => {
@@ -164,9 +166,7 @@ impl Home {
             // Not as an argument: those can be read by others.
             command.env(STORE, store);
         }
-        for (name, value) in
-            [(CONTEXT, &self.cluster.context), (NAMESPACE, &self.cluster.namespace)]
-        {
+        for (name, value) in [(CONTEXT, &self.cluster.context), (NAMESPACE, &self.cluster.namespace)] {
             if let Some(value) = value {
                 command.env(name, value);
             }

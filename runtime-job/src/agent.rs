@@ -86,8 +86,11 @@ fn place<'a>(
         let name = function.code()?.map(|code| code.name).unwrap_or_default();
         let name = Path::new(&name).file_name().and_then(|name| name.to_str()).unwrap_or("main.py");
         if !name.ends_with(".py") {
-            return Err(Error::invalid("spec.command", format!("{name} is carried by the function, and is no Python"))
-                .help("put the program into the image, or run the function on this machine"));
+            return Err(Error::invalid(
+                "spec.command",
+                format!("{name} is carried by the function, and is no Python"),
+            )
+            .help("put the program into the image, or run the function on this machine"));
         }
         return Ok(Place::Code(json!({"variable": CODE, "name": name}), handler));
     }
@@ -134,7 +137,8 @@ pub(crate) fn files(namespace: Option<String>) -> (ConfigMap, Volume, VolumeMoun
         path: format!("runtimes/{name}"),
         mode: None,
     });
-    let source = ConfigMapVolumeSource { name, items: Some(items.collect()), ..ConfigMapVolumeSource::default() };
+    let source =
+        ConfigMapVolumeSource { name, items: Some(items.collect()), ..ConfigMapVolumeSource::default() };
     let volume = Volume { name: AGENT_VOLUME.to_owned(), config_map: Some(source), ..Volume::default() };
     let mount = VolumeMount {
         name: AGENT_VOLUME.to_owned(),

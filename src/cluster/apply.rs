@@ -103,7 +103,8 @@ impl Link {
         let params = PatchParams::apply(MANAGER).force();
         let api = self.api(sent);
         let patch = Patch::Apply(&sent.value);
-        let made = self.calls.ask(sent.ask("patch"), START, || api.patch(&sent.name, &params, &patch)).await?;
+        let made =
+            self.calls.ask(sent.ask("patch"), START, || api.patch(&sent.name, &params, &patch)).await?;
         Ok(made.uid().unwrap_or_default())
     }
 

@@ -88,17 +88,24 @@ pub(super) fn of_end(pod: &PodSeen) -> Option<Cause> {
         let message = message.trim();
         Some(match reason {
             "Evicted" | "TerminationByKubelet" | "EvictionByEvictionAPI" => {
-                Cause::new(Reason::Evicted, format!("it was evicted from {node}: {message}"))
-                    .help("give it what it needs (`spec.resources.requests`), or let it be tried again (`retry`)")
+                Cause::new(Reason::Evicted, format!("it was evicted from {node}: {message}")).help(
+                    "give it what it needs (`spec.resources.requests`), or let it be tried again (`retry`)",
+                )
             }
-            "Preempting" | "Preempted" | "PreemptionByScheduler" => {
-                Cause::new(Reason::Preempted, format!("it had to make room on {node}: {message}"))
-                    .help("give it a higher priority (`spec.priority_class_name`), or let it be tried again (`retry`)")
-            }
-            "NodeLost" | "DeletionByTaintManager" | "DeletionByPodGC" | "NodeShutdown" | "Terminated" | "Shutdown" => {
-                Cause::new(Reason::NodeLost, format!("its node {node} went away: {message}"))
-                    .help("let it be tried again (`retry`)")
-            }
+            "Preempting" | "Preempted" | "PreemptionByScheduler" => Cause::new(
+                Reason::Preempted,
+                format!("it had to make room on {node}: {message}"),
+            )
+            .help(
+                "give it a higher priority (`spec.priority_class_name`), or let it be tried again (`retry`)",
+            ),
+            "NodeLost"
+            | "DeletionByTaintManager"
+            | "DeletionByPodGC"
+            | "NodeShutdown"
+            | "Terminated"
+            | "Shutdown" => Cause::new(Reason::NodeLost, format!("its node {node} went away: {message}"))
+                .help("let it be tried again (`retry`)"),
             "DeadlineExceeded" => of_job(reason, message),
             "OutOfcpu" | "OutOfmemory" | "OutOfpods" | "NodeAffinity" | "UnexpectedAdmissionError" => {
                 Cause::new(Reason::Unschedulable, format!("{node} did not take it: {message}"))
@@ -119,7 +126,10 @@ pub(super) fn of_job(reason: &str, message: &str) -> Cause {
             Cause::new(Reason::DeadlineExceeded, "the cluster stopped it: it took longer than its pod may")
                 .help("raise the limit (`--timeout`, or `state_thresholds.executing`), or make it faster")
         }
-        _ => Cause::new(Reason::Lost, format!("its Job failed, and no pod of it is left: {message} ({reason})")),
+        _ => Cause::new(
+            Reason::Lost,
+            format!("its Job failed, and no pod of it is left: {message} ({reason})"),
+        ),
     }
 }
 
@@ -146,12 +156,16 @@ pub(super) fn of_warnings(seen: &Seen) -> Option<Cause> {
 /// Why a Job may not have its pod.
 fn refused(message: &str) -> Cause {
     if message.contains("exceeded quota") || message.contains("must specify") {
-        return Cause::new(Reason::Quota, format!("the quota of the namespace does not allow its pod: {message}"))
-            .help("free some of that quota, ask for less, or have it raised");
+        return Cause::new(
+            Reason::Quota,
+            format!("the quota of the namespace does not allow its pod: {message}"),
+        )
+        .help("free some of that quota, ask for less, or have it raised");
     }
     if message.contains("serviceaccount") {
-        return Cause::new(Reason::ContainerConfig, format!("its pod cannot be made: {message}"))
-            .help("create the service account in the namespace, or name another one (`spec.service_account`)");
+        return Cause::new(Reason::ContainerConfig, format!("its pod cannot be made: {message}")).help(
+            "create the service account in the namespace, or name another one (`spec.service_account`)",
+        );
     }
     Cause::new(Reason::AdmissionDenied, format!("the cluster refuses its pod: {message}"))
         .help("change what the message names")

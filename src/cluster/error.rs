@@ -49,7 +49,9 @@ fn is_timeout(status: &Status) -> bool {
 
 fn is_of_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
     let text = chain(error);
-    ["auth exec", "AuthError", "no valid authentication", "certificate"].iter().any(|word| text.contains(word))
+    ["auth exec", "AuthError", "no valid authentication", "certificate"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 /// An error with all that lies behind it, each once.
@@ -73,11 +75,16 @@ pub(super) fn of(error: kube::Error, ask: Ask<'_>, server: &str) -> Error {
         error => {
             let text = chain(&error);
             let help = match text.contains("certificate") {
-                true => "the server's certificate or yours is not accepted: check the kubeconfig, or log in again",
+                true => {
+                    "the server's certificate or yours is not accepted: check the kubeconfig, or log in again"
+                }
                 false => "check that it runs and can be reached from here: `kubectl version`",
             };
-            Error::new(ErrorKind::Unavailable, format!("the Kubernetes API server at {server} does not answer: {text}"))
-                .help(help)
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("the Kubernetes API server at {server} does not answer: {text}"),
+            )
+            .help(help)
         }
     }
 }
@@ -85,7 +92,8 @@ pub(super) fn of(error: kube::Error, ask: Ask<'_>, server: &str) -> Error {
 /// What an answer other than success means.
 fn refused(status: Status, ask: Ask<'_>) -> Error {
     let (message, object) = (status.message.trim().to_owned(), ask.object());
-    let at = status.details.as_ref().and_then(|details| details.causes.first()).map(|cause| cause.field.clone());
+    let at =
+        status.details.as_ref().and_then(|details| details.causes.first()).map(|cause| cause.field.clone());
     let error = match status.code {
         401 => Error::new(ErrorKind::PermissionDenied, "the Kubernetes API server does not know who asks")
             .help("the credentials have expired or are wrong: log in again, or choose another context"),
@@ -93,12 +101,16 @@ fn refused(status: Status, ask: Ask<'_>) -> Error {
             Error::new(ErrorKind::Exhausted, format!("{object}: {message}"))
                 .help("free some of that quota, ask for less, or have it raised")
         }
-        403 if message.contains("admission") || message.contains("denied the request") || message.contains("violates") => {
+        403 if message.contains("admission")
+            || message.contains("denied the request")
+            || message.contains("violates") =>
+        {
             Error::new(ErrorKind::PermissionDenied, format!("the cluster's rules refuse {object}: {message}"))
                 .help("change what its message names")
         }
         403 if message.contains("being terminated") => {
-            Error::new(ErrorKind::Conflict, format!("{object}: {message}")).help("use another namespace, or wait until it is gone")
+            Error::new(ErrorKind::Conflict, format!("{object}: {message}"))
+                .help("use another namespace, or wait until it is gone")
         }
         403 => Error::new(
             ErrorKind::PermissionDenied,
@@ -117,12 +129,18 @@ fn refused(status: Status, ask: Ask<'_>) -> Error {
                 .help("install the operator that brings it, or a newer Kubernetes")
         }
         404 => Error::not_found(format!("{object}: {message}")),
-        409 if status.reason == "AlreadyExists" => Error::new(ErrorKind::AlreadyExists, format!("{object}: {message}")),
+        409 if status.reason == "AlreadyExists" => {
+            Error::new(ErrorKind::AlreadyExists, format!("{object}: {message}"))
+        }
         409 => Error::new(ErrorKind::Conflict, format!("{object}: {message}")),
         413 => Error::new(ErrorKind::Invalid, format!("{object} is too large for the cluster: {message}"))
             .help("make code and parameters smaller, or put them into an image, an archive or an input"),
         400 | 422 => {
-            let kind = if message.contains("must have at most") || message.contains("Too long") { " (too large)" } else { "" };
+            let kind = if message.contains("must have at most") || message.contains("Too long") {
+                " (too large)"
+            } else {
+                ""
+            };
             Error::new(ErrorKind::Invalid, format!("the cluster does not take {object}{kind}: {message}"))
                 .help("change the field that its message names")
         }
@@ -150,7 +168,13 @@ mod tests {
         for (code, reason, message, kind, word) in [
             (401, "Unauthorized", "Unauthorized", ErrorKind::PermissionDenied, "log in again"),
             (403, "Forbidden", "pods is forbidden: exceeded quota: q", ErrorKind::Exhausted, "quota"),
-            (403, "Forbidden", "pods is forbidden: User u cannot", ErrorKind::PermissionDenied, "verb `create` on `pods`"),
+            (
+                403,
+                "Forbidden",
+                "pods is forbidden: User u cannot",
+                ErrorKind::PermissionDenied,
+                "verb `create` on `pods`",
+            ),
             (404, "NotFound", "namespaces \"n\" not found", ErrorKind::NotFound, "--namespace"),
             (413, "RequestEntityTooLarge", "too large", ErrorKind::Invalid, "archive"),
             (422, "Invalid", "spec.x: wrong", ErrorKind::Invalid, "field"),

@@ -159,7 +159,12 @@ impl Link {
     pub(super) fn remember(&self, key: &RunKey, mut objects: Vec<Sent>) {
         // Their content is not needed to delete them.
         objects.iter_mut().for_each(|sent| sent.value = runtime_core::serde_json::Value::Null);
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().extend(objects);
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key.clone())
+            .or_default()
+            .extend(objects);
     }
 
     fn made(&self, key: &RunKey) -> Option<Vec<Sent>> {

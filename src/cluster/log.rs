@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{AsyncBufRead, AsyncBufReadExt};
 use kube::{Api, api::LogParams};
 use runtime_core::{
-    jiff::Timestamp,
+    jiff::{SignedDuration, Timestamp},
     k8s_openapi::api::core::v1::Pod,
     logs::{LogLine, MAX_LINE, Stream},
     target::Event,
@@ -14,6 +14,8 @@ use tokio::sync::{mpsc, watch};
 
 /// The pause before a log that broke off is asked for again.
 const PAUSE: Duration = Duration::from_millis(500);
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// How often the log of a container that has ended is asked for in vain.
 const VAIN: u32 = 10;
@@ -40,7 +42,8 @@ impl Follow {
                 container: Some(self.container.clone()),
                 follow: true,
                 timestamps: true,
-                since_time: self.last.map(|(time, _)| time),
+                // It is rounded to seconds on the way, and what is known is left out here anyway.
+                since_time: self.last.and_then(|(time, _)| time.checked_sub(SECOND).ok()),
                 ..LogParams::default()
             };
             let failed = match self.api.log_stream(&self.pod, &params).await {

@@ -61,11 +61,16 @@ fn of_pod(pod: &PodSeen, seen: &Seen, observation: &mut Observation) -> Phase {
         return replaced(pod, seen, Cause::new(Reason::Lost, message), observation);
     }
     let failed_init = pod.init.iter().find_map(|container| match &container.state {
-        State::Ended { code, message, .. } if *code != 0 && pod.phase == "Failed" => Some((container, code, message)),
+        State::Ended { code, message, .. } if *code != 0 && pod.phase == "Failed" => {
+            Some((container, code, message))
+        }
         _ => None,
     });
     if let Some((container, code, message)) = failed_init {
-        let text = format!("its container `{}`, which comes first, ended with exit code {code}: {message}", container.name);
+        let text = format!(
+            "its container `{}`, which comes first, ended with exit code {code}: {message}",
+            container.name
+        );
         return ended(Cause::new(Reason::StartFailed, text.trim_end_matches([':', ' '])));
     }
     match &pod.main.state {
@@ -104,7 +109,9 @@ fn waits_for(pod: &PodSeen) -> String {
     let first = pod.init.iter().find(|container| !matches!(container.state, State::Ended { code: 0, .. }));
     match (first, &pod.main.state) {
         (Some(first), _) => format!("its container `{}` on {}", first.name, pod.node),
-        (None, State::Waiting { reason, .. }) if reason == "ContainerCreating" || reason == "PodInitializing" => {
+        (None, State::Waiting { reason, .. })
+            if reason == "ContainerCreating" || reason == "PodInitializing" =>
+        {
             format!("its container on {}", pod.node)
         }
         _ => format!("the image {} on {}", pod.image, pod.node),
@@ -126,10 +133,9 @@ fn exit(pod: &PodSeen, code: i32, signal: i32, reason: &str, message: &str) -> E
             Some(cause) => Exit::For(Box::new(cause)),
             None => Exit::Code(code),
         },
-        _ if pod.deleted.is_some() && code > 128 => Exit::For(Box::new(Cause::new(
-            Reason::Lost,
-            "its pod was deleted while it ran",
-        ))),
+        _ if pod.deleted.is_some() && code > 128 => {
+            Exit::For(Box::new(Cause::new(Reason::Lost, "its pod was deleted while it ran")))
+        }
         _ if signal > 0 => Exit::Signal(signal),
         _ if (129..160).contains(&code) => Exit::Signal(code - 128),
         _ => Exit::Code(code),
@@ -139,5 +145,8 @@ fn exit(pod: &PodSeen, code: i32, signal: i32, reason: &str, message: &str) -> E
 /// What the agent wrote as its last word.
 fn report(message: &str) -> Option<Report> {
     let begins = message.trim_start().starts_with('{');
-    begins.then(|| serde_json::from_str::<Report>(message).ok()).flatten().filter(|report| !report.state.is_empty())
+    begins
+        .then(|| serde_json::from_str::<Report>(message).ok())
+        .flatten()
+        .filter(|report| !report.state.is_empty())
 }

@@ -7,12 +7,7 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, PropagationPolicy},
     core::PartialObjectMeta,
 };
-use runtime_core::{
-    Result,
-    k8s_openapi::api::core::v1::Pod,
-    labels,
-    run::RunKey,
-};
+use runtime_core::{Result, k8s_openapi::api::core::v1::Pod, labels, run::RunKey};
 
 use super::{
     Link,
@@ -47,11 +42,19 @@ impl Link {
     }
 
     /// Deletes a pod; it has so long to end by itself.
-    pub(super) async fn delete_pod(&self, namespace: &str, name: &str, uid: &str, grace: Duration) -> Result<()> {
+    pub(super) async fn delete_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        grace: Duration,
+    ) -> Result<()> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let seconds = u32::try_from(grace.as_secs() + u64::from(grace.subsec_nanos() > 0)).unwrap_or(u32::MAX);
+        let seconds =
+            u32::try_from(grace.as_secs() + u64::from(grace.subsec_nanos() > 0)).unwrap_or(u32::MAX);
         let params = DeleteParams { grace_period_seconds: Some(seconds), ..DeleteParams::default() };
-        let params = params.preconditions(kube::api::Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+        let params = params
+            .preconditions(kube::api::Preconditions { uid: Some(uid.to_owned()), resource_version: None });
         let ask = Ask { verb: "delete", resource: "pods", name, namespace };
         let delete = || async {
             match api.delete(name, &params).await {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use runtime_core::{
     jiff::Timestamp,
-    pod::Quantity,
     k8s_openapi::{
         api::{
             batch::v1::Job,
@@ -12,6 +11,7 @@ use runtime_core::{
         },
         apimachinery::pkg::apis::meta::v1::Time,
     },
+    pod::Quantity,
 };
 
 /// All that is seen of one attempt of a run.
@@ -135,9 +135,7 @@ pub(super) fn pod(pod: &Pod) -> PodSeen {
     let condition = |kind: &str| {
         status.conditions.iter().flatten().find(|condition: &&PodCondition| condition.type_ == kind)
     };
-    let said = |condition: &PodCondition| {
-        (text(condition.reason.as_ref()), text(condition.message.as_ref()))
-    };
+    let said = |condition: &PodCondition| (text(condition.reason.as_ref()), text(condition.message.as_ref()));
     seen.unscheduled = condition("PodScheduled").filter(|it| it.status == "False").map(said);
     seen.disrupted = condition("DisruptionTarget").filter(|it| it.status == "True").map(said);
     seen.init = status.init_container_statuses.iter().flatten().map(container).collect();
@@ -207,8 +205,13 @@ pub(super) fn warning(event: &Event) -> (String, Warning) {
 }
 
 impl Seen {
-    /// The pod that counts: the newest of those that are there, else the newest that was.
+    /// The pod that counts: the first, unless others may follow it; then the newest. Before 1.23 a Job makes another pod
+    /// for one that somebody deleted, whatever it was told.
     pub(super) fn pod(&self) -> Option<&PodSeen> {
-        self.pods.values().max_by_key(|pod| (!pod.gone, pod.created, &pod.name))
+        let age = |pod: &&PodSeen| (pod.created, pod.name.clone());
+        match self.job.as_ref().is_some_and(|job| job.repeats) {
+            true => self.pods.values().max_by_key(|pod| (!pod.gone, age(pod))),
+            false => self.pods.values().min_by_key(age),
+        }
     }
 }

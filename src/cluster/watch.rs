@@ -219,7 +219,8 @@ struct Watch {
 
 /// A type of object that is watched.
 trait Watched:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static {
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static
+{
     /// Puts it on the board.
     fn put(&self, board: &Board);
     /// It is not there any more.
@@ -274,7 +275,10 @@ fn trouble(error: &watcher::Error) -> Option<String> {
     match inner {
         kube::Error::Api(status) if !may_pass(inner) && status.code != 410 => Some(status.message.clone()),
         kube::Error::Service(_) | kube::Error::HyperError(_)
-            if matches!(error, watcher::Error::InitialListFailed(_) | watcher::Error::WatchStartFailed(_)) =>
+            if matches!(
+                error,
+                watcher::Error::InitialListFailed(_) | watcher::Error::WatchStartFailed(_)
+            ) =>
         {
             Some("the API server does not answer".to_owned())
         }
@@ -303,9 +307,10 @@ impl Watched for Pod {
     fn missing(watch: &Watch, board: &Arc<Board>, listed: &HashSet<String>) {
         let lost: Vec<(String, PodSeen)> = {
             let entries = board.entries();
-            let all = entries.by_id.iter().flat_map(|(id, entry)| {
-                entry.seen.pods.values().map(move |pod| (id.clone(), pod.clone()))
-            });
+            let all = entries
+                .by_id
+                .iter()
+                .flat_map(|(id, entry)| entry.seen.pods.values().map(move |pod| (id.clone(), pod.clone())));
             all.filter(|(_, pod)| {
                 !pod.gone && pod.namespace == watch.namespace && !listed.contains(&pod.name)
             })
@@ -320,7 +325,9 @@ impl Watched for Pod {
                 match watch.calls.ask(ask, LOOK, || api.get_opt(&pod.name)).await {
                     Ok(Some(found)) if found.uid().as_deref() == Some(&pod.uid) => found.put(&board),
                     Ok(_) => board.gone(&id, pod),
-                    Err(error) => tracing::warn!(%error, "a pod that a list did not have cannot be looked at"),
+                    Err(error) => {
+                        tracing::warn!(%error, "a pod that a list did not have cannot be looked at")
+                    }
                 }
             });
         }

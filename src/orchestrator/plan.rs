@@ -33,7 +33,9 @@ impl Inner {
                 format!("functions of the kind `{}` do not run on a cluster", runtime.kind()),
             )
             .at("kind")
-            .help("run it as a kind that does (`--kind job`), or leave `--on` out to run it on this machine"));
+            .help(
+                "run it as a kind that does (`--kind job`), or leave `--on` out to run it on this machine",
+            ));
         }
         Ok(target)
     }

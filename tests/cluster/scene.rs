@@ -6,7 +6,10 @@ use runtimes::{
     Function, Orchestrator, Request, Run, RunState, Update,
     cluster::{
         ClusterOptions, Kubernetes,
-        kube::{Api, Client, Config, api::{DeleteParams, ListParams, PostParams}},
+        kube::{
+            Api, Client, Config,
+            api::{DeleteParams, ListParams, PostParams},
+        },
     },
     core::{
         k8s_openapi::api::{
@@ -24,21 +27,21 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The image of the node's Python.
 const IMAGE: &str = "k8s.local/python:3";
 
-pub struct Scene {
-    pub orchestrator: Orchestrator,
-    pub namespace: String,
+pub(crate) struct Scene {
+    pub(crate) orchestrator: Orchestrator,
+    pub(crate) namespace: String,
     home: Arc<tempfile::TempDir>,
 }
 
 /// A function of kind job with this code.
-pub fn python(code: &str) -> Request {
+pub(crate) fn python(code: &str) -> Request {
     let mut function = Function::new("job", "main").with_code(code);
     function.spec.image = IMAGE.to_owned();
     Request::new(function)
 }
 
 /// A program of the image.
-pub fn program(command: &str, args: &[&str]) -> Request {
+pub(crate) fn program(command: &str, args: &[&str]) -> Request {
     let mut function = Function::new("job", "program");
     function.spec.image = IMAGE.to_owned();
     function.spec.mode = "pass".to_owned();
@@ -53,7 +56,7 @@ async fn client() -> Client {
 
 impl Scene {
     /// `None`, where there is no cluster; it says so.
-    pub async fn new() -> Option<Self> {
+    pub(crate) async fn new() -> Option<Self> {
         if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
             println!("skipped: no cluster (set KUBECONFIG to one with a node that has {IMAGE})");
             return None;
@@ -75,31 +78,31 @@ impl Scene {
     }
 
     /// Drops the orchestrator as a crash does, and opens another one.
-    pub async fn reopen(self) -> Self {
+    pub(crate) async fn reopen(self) -> Self {
         let Self { orchestrator, namespace, home } = self;
         drop(orchestrator);
         let orchestrator = open(&home, &namespace).await;
         Self { orchestrator, namespace, home }
     }
 
-    pub async fn remove(namespace: &str) {
+    pub(crate) async fn remove(namespace: &str) {
         let namespaces: Api<Namespace> = Api::all(client().await);
         namespaces.delete(namespace, &DeleteParams::default()).await.unwrap();
     }
 
-    pub async fn run(&self, request: Request) -> Run {
+    pub(crate) async fn run(&self, request: Request) -> Run {
         let run = self.orchestrator.run(request.on("kubernetes"));
         tokio::time::timeout(PATIENCE, run).await.expect("the run ends").unwrap()
     }
 
-    pub async fn log(&self, run: &Run) -> Vec<String> {
+    pub(crate) async fn log(&self, run: &Run) -> Vec<String> {
         use futures_util::TryStreamExt;
         let lines = self.orchestrator.logs(&run.key(), false).await.unwrap();
         let lines: Vec<_> = lines.try_collect().await.unwrap();
         lines.iter().filter(|line| line.source == "main").map(|line| line.text().into_owned()).collect()
     }
 
-    pub async fn wait_for_line(&self, key: &RunKey, text: &str) {
+    pub(crate) async fn wait_for_line(&self, key: &RunKey, text: &str) {
         let mut handle = self.orchestrator.watch(key).await.unwrap();
         let wait = async {
             while let Some(update) = handle.next().await {
@@ -114,7 +117,7 @@ impl Scene {
     }
 
     /// What is wrong with a run that waits; it is stopped then.
-    pub async fn trouble(&self, request: Request) -> Cause {
+    pub(crate) async fn trouble(&self, request: Request) -> Cause {
         let mut handle = self.orchestrator.submit(request.on("kubernetes")).await.unwrap();
         let key = handle.key();
         let wait = async {
@@ -133,13 +136,15 @@ impl Scene {
         cause
     }
 
-    pub async fn delete_pods(&self) {
+    pub(crate) async fn delete_pods(&self) {
         let pods: Api<Pod> = Api::namespaced(client().await, &self.namespace);
-        pods.delete_collection(&DeleteParams::default().grace_period(1), &ListParams::default()).await.unwrap();
+        pods.delete_collection(&DeleteParams::default().grace_period(1), &ListParams::default())
+            .await
+            .unwrap();
     }
 
     /// Nothing of any run is left, as soon as the cluster has taken away what was deleted.
-    pub async fn is_clean(&self) {
+    pub(crate) async fn is_clean(&self) {
         self.orchestrator.idle().await;
         let client = client().await;
         let ours = ListParams::default().labels("app.kubernetes.io/managed-by=runtimes,runtimes/run");

@@ -101,7 +101,10 @@ mod tests {
         run.metadata.uid = "3f2a".repeat(8);
         run.metadata.name = "train-fit".to_owned();
         run.transition(RunState::Pending, Timestamp::UNIX_EPOCH).unwrap();
-        assert!(said(&run, now).ends_with("is pending for 1m 30s: it is being prepared, and nothing is wrong with it\n"));
+        assert!(
+            said(&run, now)
+                .ends_with("is pending for 1m 30s: it is being prepared, and nothing is wrong with it\n")
+        );
         let cause = Cause::new(Reason::ImagePull, "the image nope:1 cannot be pulled").help("check the name");
         run.status.cause = Some(cause);
         let text = said(&run, now);

@@ -24,7 +24,6 @@ use super::{
     process::{strays::MARK, supervisor::Invocation},
 };
 
-
 /// Linux takes at most 128 KiB for one variable; code that needs more finds the run in its file.
 const LONGEST_VARIABLE: usize = 127 * 1024;
 
@@ -66,8 +65,13 @@ impl Resolver<'_> {
                     .map_err(|error| Error::internal("a run cannot be written").source(error))?;
                 write_atomically(&file, &text)?;
                 let agent = self.layout.agent()?;
-                let args =
-                    ["-c".into(), runtime_core::agent::BOOT.into(), agent.into_os_string(), "run".into(), file.into_os_string()];
+                let args = [
+                    "-c".into(),
+                    runtime_core::agent::BOOT.into(),
+                    agent.into_os_string(),
+                    "run".into(),
+                    file.into_os_string(),
+                ];
                 (self.interpreter()?.to_owned(), args.to_vec())
             }
             work => return Err(Error::internal(format!("{work:?} is no program"))),
@@ -77,7 +81,12 @@ impl Resolver<'_> {
 
     /// The command of a warm template.
     pub(crate) fn template(&self, process: &Process) -> Result<Invocation> {
-        let args = ["-c".into(), runtime_core::agent::BOOT.into(), self.layout.agent()?.into_os_string(), "template".into()];
+        let args = [
+            "-c".into(),
+            runtime_core::agent::BOOT.into(),
+            self.layout.agent()?.into_os_string(),
+            "template".into(),
+        ];
         Ok(Invocation {
             program: self.interpreter()?.to_owned(),
             args: args.to_vec(),

@@ -4,7 +4,7 @@ use super::Subject;
 use crate::{
     Plan, RunState,
     plan::Role,
-    run::{Reason, Report, Verdict},
+    run::{Cause, Reason, Report, Verdict},
     target::{Exit, Observation, Part, Phase},
 };
 
@@ -124,6 +124,13 @@ fn carried(subject: &Subject<'_>, main: &str) {
     for phase in [Phase::Running, Phase::Ready, Phase::Ended(Exit::Code(0)), Phase::Ended(Exit::Signal(9))] {
         let verdict = seen(phase.clone());
         assert_eq!(verdict.state, RunState::Running, "{what}: {phase:?}, and something of it may still run");
+    }
+    let trouble = Some(Cause::new(Reason::ImagePull, "the image cannot be pulled"));
+    for phase in [Phase::Waiting("its image".to_owned()), Phase::Running] {
+        let parts = vec![Part { name: main.to_owned(), role: Role::Main, phase }];
+        let seen = Observation { parts, trouble: trouble.clone(), ..Observation::default() };
+        let verdict = subject.runtime.observe(&seen);
+        assert_eq!(verdict.cause, trouble, "{what}: what is wrong at the moment is said");
     }
     let report = Report { state: "running".to_owned(), ..Report::default() };
     let committed = Observation { report: Some(report), ..Observation::default() };

@@ -6,7 +6,7 @@ use super::Said;
 use crate::{
     RunState,
     plan::Role,
-    run::{CodeError, Reason, Report},
+    run::{Cause, CodeError, Reason, Report},
     target::{Exit, Observation, Part, Phase, StartError},
 };
 
@@ -70,6 +70,10 @@ pub(super) fn exits() -> Vec<(Exit, Said)> {
         (Exit::Stopped, aborted),
         (Exit::Panic("index out of range".to_owned()), failed(Reason::Panic, &["index out of range"], None)),
         (Exit::Failed("too large".to_owned()), failed(Reason::Exception, &["too large"], None)),
+        (
+            Exit::For(Box::new(Cause::new(Reason::Evicted, "it was evicted from node-3"))),
+            failed(Reason::Evicted, &["node-3"], None),
+        ),
         (Exit::Lost(LOST.to_owned()), failed(Reason::Lost, &[LOST], None)),
     ]
 }
@@ -147,7 +151,8 @@ pub(super) fn everything(main: &str) -> Vec<Observation> {
                         for ended in [false, true] {
                             let (parts, report, start_error) =
                                 (parts.clone(), report.clone(), start_error.clone());
-                            all.push(Observation { parts, report, deadline, start_error, ended });
+                            let trouble = None;
+                            all.push(Observation { parts, report, deadline, start_error, trouble, ended });
                         }
                     }
                 }
