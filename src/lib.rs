@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "_tokens")]
+pub mod api;
 pub mod data;
 #[cfg(any(feature = "data", feature = "source"))]
 mod durable;

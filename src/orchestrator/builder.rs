@@ -140,6 +140,7 @@ impl Builder {
             fetching: Fetching::default(),
             work_trees: WorkTrees::default(),
             secrets,
+            reports_seen: Mutex::default(),
             outbox: Arc::default(),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };

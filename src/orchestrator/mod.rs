@@ -18,6 +18,7 @@ mod post;
 mod provenance;
 mod recover;
 mod reduce;
+mod report;
 mod request;
 mod rerun;
 mod reserve;
@@ -39,6 +40,8 @@ pub use functions::DeletedVersion;
 use futures_util::stream::BoxStream;
 use inner::Inner;
 pub use iterate::ParamFile;
+#[cfg(feature = "api")]
+pub(crate) use report::Kept;
 use log::LogWriter;
 pub use request::Request;
 #[cfg(feature = "hub")]
@@ -294,6 +297,12 @@ impl Orchestrator {
     /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
+    }
+
+    /// Whether others than those in this home may have the same store.
+    #[cfg(feature = "_tokens")]
+    pub(crate) fn shares_store(&self) -> bool {
+        self.inner.lease.is_some()
     }
 
     /// The home folder.

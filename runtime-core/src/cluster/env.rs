@@ -14,6 +14,14 @@ use crate::{
 /// How long a variable may be, name and value: what the kernel takes as one string.
 pub const MAX_VARIABLE: usize = 128 * 1024 - 2;
 
+/// The variable that tells a client of MLRun, and our agent, where the endpoint for reports is: its URL.
+pub const ENDPOINT_URL: &str = "MLRUN_DBPATH";
+
+/// The variable with the token of a run: a client of MLRun sends it with each request (`Authorization: Bearer`). It
+/// comes before the other credentials that a client knows (`MLRUN_AUTH_SESSION`, `V3IO_ACCESS_KEY`), so that code may
+/// have these for what they are for. It is to be a reference to a secret.
+pub const ENDPOINT_TOKEN: &str = "MLRUN_HTTPDB__TOKEN";
+
 /// A variable with a value.
 pub fn variable(name: impl Into<String>, value: impl Into<String>) -> core::EnvVar {
     core::EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
@@ -42,7 +50,7 @@ pub(super) fn of_run(
         env.push(variable("MLRUN_LOG_LEVEL", "DEBUG"));
     }
     if !cluster.settings.httpdb.api_url.is_empty() {
-        env.push(variable("MLRUN_DBPATH", cluster.settings.httpdb.api_url.as_str()));
+        env.push(variable(ENDPOINT_URL, cluster.settings.httpdb.api_url.as_str()));
     }
     let namespace = [&metadata.namespace, &cluster.namespace].into_iter().find(|name| !name.is_empty());
     if let Some(namespace) = namespace {

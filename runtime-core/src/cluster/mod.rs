@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::{Result, naming, yaml};
 
-pub use env::{MAX_VARIABLE, variable};
+pub use env::{ENDPOINT_TOKEN, ENDPOINT_URL, MAX_VARIABLE, variable};
 pub use image::full_image;
 pub use names::{label_value, object_name};
 pub use secrets::project_secret_name;
