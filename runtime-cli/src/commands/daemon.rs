@@ -17,7 +17,7 @@ of daemons may serve one record: each time of a schedule is fired once.";
 pub(crate) struct Args {
     #[cfg(feature = "api")]
     #[command(flatten)]
-    endpoint: endpoint::Args,
+    endpoint: endpoint::Endpoint,
 }
 
 pub(crate) async fn execute(args: Args, home: &Home) -> Result<u8> {
@@ -62,7 +62,7 @@ mod endpoint {
 
     /// The endpoint at which runs report from elsewhere.
     #[derive(Debug, clap::Args)]
-    pub(super) struct Args {
+    pub(super) struct Endpoint {
         /// Take what runs report from elsewhere: the part of MLRun's HTTP API that their code calls
         ///
         /// An address and a port of this machine: 0.0.0.0:8080, or 127.0.0.1:0 for any that is free. Each run has a token
@@ -76,7 +76,7 @@ mod endpoint {
         advertise: Option<String>,
     }
 
-    impl Args {
+    impl Endpoint {
         /// Listens, and tells whoever starts runs where. What it returns answers until the end.
         pub(super) async fn open(
             self,
