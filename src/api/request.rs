@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use runtime_core::{run::RunKey, serde_json, store::RunRecord};
+use runtime_core::{cluster::ENDPOINT_TOKEN, run::RunKey, serde_json, store::RunRecord};
 use serde::Deserialize;
 
 use super::{
@@ -35,7 +35,9 @@ impl FromRequestParts<Arc<Shared>> for Caller {
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refusal> {
         let refused = |why: &str| Refusal::new(StatusCode::UNAUTHORIZED, why);
         let token = token(&parts.headers).ok_or_else(|| {
-            refused("no token: send `Authorization: Bearer TOKEN`; clients of MLRun do where MLRUN_HTTPDB__TOKEN is set")
+            refused(&format!(
+                "no token: send `Authorization: Bearer TOKEN`; clients of MLRun do where {ENDPOINT_TOKEN} is set"
+            ))
         })?;
         let grant = shared.tokens.verify(token).ok_or_else(|| {
             refused("this token is not known here: it is not one of a run of this endpoint's record, or not whole")

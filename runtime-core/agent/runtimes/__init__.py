@@ -36,7 +36,7 @@ Not even `os` is: `python3 -S` starts without it.
     data      inputs                      load     finds and loads code      call       binds and calls
     context   what the code sees          convert  type hints                returns    logs what came back
     artifacts how things become files     logger   log lines                 with_mlrun code that uses MLRun
-    template  warm processes
+    template  warm processes                     endpoint reports to an orchestrator elsewhere
 """
 
 import sys

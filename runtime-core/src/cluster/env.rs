@@ -17,10 +17,12 @@ pub const MAX_VARIABLE: usize = 128 * 1024 - 2;
 /// The variable that tells a client of MLRun, and our agent, where the endpoint for reports is: its URL.
 pub const ENDPOINT_URL: &str = "MLRUN_DBPATH";
 
-/// The variable with the token of a run: a client of MLRun sends it with each request (`Authorization: Bearer`). It
-/// comes before the other credentials that a client knows (`MLRUN_AUTH_SESSION`, `V3IO_ACCESS_KEY`), so that code may
-/// have these for what they are for. It is to be a reference to a secret.
-pub const ENDPOINT_TOKEN: &str = "MLRUN_HTTPDB__TOKEN";
+/// The variable with the token of a run: a client of MLRun, and our agent, send it with each request (`Authorization:
+/// Bearer`). A client takes it from the environment whenever it connects. `MLRUN_HTTPDB__TOKEN` would not do: it is part
+/// of the client's settings, and these are taken over in the order of the environment, the URL among them, with which it
+/// connects at once. It comes before `V3IO_ACCESS_KEY`, so that code may have that for what it is for. It is to be a
+/// reference to a secret.
+pub const ENDPOINT_TOKEN: &str = "MLRUN_AUTH_SESSION";
 
 /// A variable with a value.
 pub fn variable(name: impl Into<String>, value: impl Into<String>) -> core::EnvVar {
