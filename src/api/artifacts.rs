@@ -58,7 +58,9 @@ pub(super) async fn store_of_run(
     Json(body): Json,
 ) -> Answer {
     let (tree, key) = rest.split_once('/').ok_or_else(|| {
-        Refusal::bad(format!("{rest:?} is no path of an artifact: write RUN_UID/KEY, or use PUT with its key"))
+        Refusal::bad(format!(
+            "{rest:?} is no path of an artifact: write RUN_UID/KEY, or use PUT with its key"
+        ))
     })?;
     let tree = wanted.tree.clone().or_else(|| Some(tree.to_owned()));
     keep(&shared, &caller, &project, key, Wanted { tree, ..wanted }, body).await
@@ -111,13 +113,14 @@ async fn keep(
         }
         Ok(())
     };
-    shared.orchestrator.report(caller.key(), &of, caller.attempt(), change).await?;
+    // Also that of an iteration that the code made: it is the run's.
+    shared.orchestrator.report(caller.key(), caller.key(), caller.attempt(), change).await?;
     Ok(json_response(StatusCode::OK, &serde_json::to_value(&artifact).unwrap_or_default()))
 }
 
 /// What tells two artifacts of a run apart.
-fn name(artifact: &Artifact) -> (&str, Option<&Value>) {
-    (&artifact.metadata.key, artifact.spec.get("db_key"))
+fn name(artifact: &Artifact) -> (&str, Option<&Value>, Option<&Value>) {
+    (&artifact.metadata.key, artifact.spec.get("db_key"), artifact.metadata.extra.get("iter"))
 }
 
 fn read_artifact(mut body: Value, db_key: &str, of: &RunKey, wanted: &Wanted, run: &Run) -> Result<Artifact> {
@@ -193,27 +196,27 @@ async fn find(
 ) -> Result<Value, Refusal> {
     let record = caller.record(shared).await?;
     let iteration = wanted.iter.unwrap_or(caller.key().iteration);
-    let of = RunKey { iteration, ..caller.key().clone() };
-    let own_iteration = caller.of(&Iteration::at(Some(iteration))).is_ok();
-    if project == record.run.metadata.project && own_iteration {
-        let kept = shared.orchestrator.reported(&of, caller.attempt()).await?.unwrap_or_default();
-        let found = kept.report.artifacts.iter().rev().find(|artifact| is(artifact, key, wanted));
-        if let Some(artifact) = found {
+    if project == record.run.metadata.project && caller.of(&Iteration::at(Some(iteration))).is_ok() {
+        let kept = shared.orchestrator.reported(caller.key(), caller.attempt()).await?.unwrap_or_default();
+        let mut own = kept.report.artifacts.iter().rev();
+        if let Some(artifact) = own.find(|artifact| is(artifact, key, iteration, wanted)) {
             return Ok(serde_json::to_value(artifact).unwrap_or_default());
         }
     }
-    let missing = || Refusal::missing(format!("the run of this token knows no artifact {key:?} in {project:?}"));
+    let missing =
+        || Refusal::missing(format!("the run of this token knows no artifact {key:?} in {project:?}"));
     let uri = given(&record, project, key, wanted).ok_or_else(missing)?;
     let found = shared.orchestrator.artifact(&uri).await?;
     Ok(serde_json::to_value(&found.artifact).unwrap_or_default())
 }
 
 /// Whether an artifact of the run is the one that is wanted.
-fn is(artifact: &Artifact, key: &str, wanted: &Wanted) -> bool {
+fn is(artifact: &Artifact, key: &str, iteration: u32, wanted: &Wanted) -> bool {
     let extra = &artifact.metadata.extra;
     let text = |field: &str| extra.get(field).and_then(Value::as_str).unwrap_or_default();
     let db_key = artifact.spec.get("db_key").and_then(Value::as_str);
     (artifact.metadata.key == key || db_key == Some(key))
+        && extra.get("iter").and_then(Value::as_u64).unwrap_or_default() == u64::from(iteration)
         && wanted.tree.as_deref().is_none_or(|tree| tree == text("tree"))
         && wanted.tag.as_deref().is_none_or(|tag| tag == "latest" || tag == text("tag"))
 }
@@ -273,12 +276,14 @@ mod tests {
     fn an_artifact_of_an_old_client_is_one_too() {
         let body = json!({"key": "a", "kind": "model", "target_path": "/x", "tree": "t", "size": 3});
         let run = Run::default();
-        let artifact =
-            read_artifact(body, "f_a", &RunKey::new("u"), &Wanted::default(), &run).unwrap();
-        assert_eq!((artifact.kind.as_str(), artifact.target_path(), artifact.size()), ("model", "/x", Some(3)));
+        let artifact = read_artifact(body, "f_a", &RunKey::new("u"), &Wanted::default(), &run).unwrap();
+        assert_eq!(
+            (artifact.kind.as_str(), artifact.target_path(), artifact.size()),
+            ("model", "/x", Some(3))
+        );
         assert_eq!((artifact.metadata.key.as_str(), &artifact.spec["db_key"]), ("a", &json!("f_a")));
-        assert!(is(&artifact, "f_a", &Wanted { tag: Some("latest".to_owned()), ..Wanted::default() }));
-        assert!(!is(&artifact, "f_a", &Wanted { tree: Some("other".to_owned()), ..Wanted::default() }));
+        assert!(is(&artifact, "f_a", 0, &Wanted { tag: Some("latest".to_owned()), ..Wanted::default() }));
+        assert!(!is(&artifact, "f_a", 0, &Wanted { tree: Some("other".to_owned()), ..Wanted::default() }));
     }
 
     #[test]
@@ -299,7 +304,8 @@ mod tests {
         };
         assert!(given("p", "wine", Some("latest")).is_some_and(|uri| uri.tree.as_deref() == Some("abc")));
         assert!(given("other", "table", None).is_some() && given("other", "table", Some("v1")).is_some());
-        for (project, key, tag) in [("p", "beer", None), ("q", "wine", None), ("other", "table", Some("v2"))] {
+        for (project, key, tag) in [("p", "beer", None), ("q", "wine", None), ("other", "table", Some("v2"))]
+        {
             assert!(given(project, key, tag).is_none(), "{project} {key}");
         }
     }

@@ -76,10 +76,14 @@ mod tests {
 
     #[test]
     fn an_endpoint_has_a_url_that_others_can_use() {
-        for right in ["http://a", "https://a.b:8080", "http://10.0.0.1:1/x", "http://[::1]:8080", "http://[::1]/"] {
+        for right in
+            ["http://a", "https://a.b:8080", "http://10.0.0.1:1/x", "http://[::1]:8080", "http://[::1]/"]
+        {
             check_url(right).unwrap();
         }
-        for wrong in ["", "a:80", "ftp://a", "http://", "http://:80", "http://a:x", "http://a:99999", "http://a b"] {
+        for wrong in
+            ["", "a:80", "ftp://a", "http://", "http://:80", "http://a:x", "http://a:99999", "http://a b"]
+        {
             assert!(check_url(wrong).unwrap_err().help_text().is_some(), "{wrong}");
         }
         let error = check_url("http://me:secret@a").unwrap_err();

@@ -56,7 +56,8 @@ mod tests {
     #[test]
     fn what_python_writes_is_read() {
         let text = r#"{"a": NaN, "b": [-Infinity, Infinity, 1e3], "c": "NaN \"Infinity\\", "é": -1}"#;
-        let value = json!({"a": "NaN", "b": ["-Infinity", "Infinity", 1e3], "c": "NaN \"Infinity\\", "é": -1});
+        let value =
+            json!({"a": "NaN", "b": ["-Infinity", "Infinity", 1e3], "c": "NaN \"Infinity\\", "é": -1});
         assert_eq!(read(text.as_bytes()).unwrap(), value);
         assert_eq!(read(b"").unwrap(), json!({}));
         for wrong in [&b"{"[..], b"\"\\", b"NaNa", b"\xff", b"{\"a\": NaN"] {

@@ -113,7 +113,9 @@ fn settle(kept: &mut Kept, sequence: Option<i64>, run: &Run) -> Result<()> {
         iterations: rows(&status)?,
         labels: news("metadata", "labels", &run.metadata.labels)?,
         annotations: news("metadata", "annotations", &run.metadata.annotations)?,
-        error: error.filter(|_| state == "error").map(|message| CodeError { message, ..CodeError::default() }),
+        error: error
+            .filter(|_| state == "error")
+            .map(|message| CodeError { message, ..CodeError::default() }),
         artifacts: std::mem::take(&mut kept.report.artifacts),
         notes: std::mem::take(&mut kept.report.notes),
     };
@@ -160,7 +162,9 @@ fn sequence(time: Option<&Value>) -> Option<i64> {
 fn set(root: &mut Value, path: &str, value: &Value) -> Result<()> {
     let names: Vec<&str> = path.split('.').collect();
     if names.len() > DEEPEST || names.iter().any(|name| name.is_empty()) {
-        return Err(Error::invalid("body", format!("{path:?} is no path of a run")).help("write status.results"));
+        return Err(
+            Error::invalid("body", format!("{path:?} is no path of a run")).help("write status.results")
+        );
     }
     let mut at = root;
     for name in names {
@@ -224,7 +228,10 @@ mod tests {
         assert_eq!((kept.report.labels["team"].as_str(), kept.report.iterations.len()), ("b", 2));
         let value = read(&run, Some(&kept));
         assert_eq!(value["metadata"]["name"], "train", "which run it is, is not the code's to say");
-        assert_eq!((&value["status"]["state"], &value["spec"]["parameters"]["p"]), (&json!("running"), &json!(1)));
+        assert_eq!(
+            (&value["status"]["state"], &value["spec"]["parameters"]["p"]),
+            (&json!("running"), &json!(1))
+        );
     }
 
     #[test]
@@ -245,11 +252,15 @@ mod tests {
     fn no_state_goes_back_from_its_end() {
         for last in FINAL {
             let mut kept = Kept::default();
-            update(&mut kept, json!({"status.state": last, "status.error": "no", "status.results": {"a": 1}}));
+            update(
+                &mut kept,
+                json!({"status.state": last, "status.error": "no", "status.results": {"a": 1}}),
+            );
             let said = kept.report.state.clone();
             update(&mut kept, json!({"status.state": "running", "status.results": {"a": 1, "b": 2}}));
             assert_eq!((&kept.report.state, &kept.report.results["b"]), (&said, &json!(2)), "{last}");
-            store(&mut kept, json!({"status": {"state": "running", "results": {}}}), &Run::default()).unwrap();
+            store(&mut kept, json!({"status": {"state": "running", "results": {}}}), &Run::default())
+                .unwrap();
             assert_eq!((&kept.report.state, &kept.report.results["a"]), (&said, &json!(1)), "{last}");
             assert_eq!(kept.report.error.is_some(), last == "error");
         }

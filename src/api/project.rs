@@ -8,11 +8,7 @@ use axum::{
     http::{Method, StatusCode, Uri},
     response::Response,
 };
-use runtime_core::{
-    cluster::MLRUN_VERSION,
-    serde_json::json,
-    store::Version,
-};
+use runtime_core::{cluster::MLRUN_VERSION, serde_json::json, store::Version};
 use serde::Deserialize;
 
 use super::{
@@ -70,7 +66,8 @@ pub(super) async fn project(
     Path(project): Path<String>,
 ) -> Answer {
     caller.own_run(&shared, &project).await?;
-    let body = json!({"kind": "project", "metadata": {"name": project}, "spec": {}, "status": {"state": "online"}});
+    let body =
+        json!({"kind": "project", "metadata": {"name": project}, "spec": {}, "status": {"state": "online"}});
     Ok(json_response(StatusCode::OK, &body))
 }
 

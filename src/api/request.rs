@@ -47,9 +47,7 @@ impl FromRequestParts<Arc<Shared>> for Caller {
             Ok(wait) => tokio::time::sleep(wait).await,
             Err(wait) => {
                 let message = format!("run {} makes too many requests", grant.run);
-                return Err(
-                    Refusal::new(StatusCode::TOO_MANY_REQUESTS, message).later(wait.as_secs().max(1))
-                );
+                return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, message).later(wait.as_secs() + 1));
             }
         }
         Ok(Self(grant))
@@ -111,7 +109,9 @@ impl Caller {
         if own == project {
             return Ok(record);
         }
-        Err(Refusal::forbidden(format!("the run of this token is in the project {own:?}, not in {project:?}")))
+        Err(Refusal::forbidden(format!(
+            "the run of this token is in the project {own:?}, not in {project:?}"
+        )))
     }
 
     /// The run, or the iteration of it that its code made, that a request is about.

@@ -134,7 +134,10 @@ impl Api {
         }
         drop(listener);
         tokio::time::timeout(GRACE, graceful.shutdown()).await.map_err(|_| {
-            Error::new(ErrorKind::DeadlineExceeded, "requests went on when the endpoint ended, and were cut off")
+            Error::new(
+                ErrorKind::DeadlineExceeded,
+                "requests went on when the endpoint ended, and were cut off",
+            )
         })
     }
 }

@@ -40,9 +40,9 @@ pub use functions::DeletedVersion;
 use futures_util::stream::BoxStream;
 use inner::Inner;
 pub use iterate::ParamFile;
+use log::LogWriter;
 #[cfg(feature = "api")]
 pub(crate) use report::Kept;
-use log::LogWriter;
 pub use request::Request;
 #[cfg(feature = "hub")]
 pub(crate) use request::current_dir;
