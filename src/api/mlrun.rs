@@ -80,10 +80,12 @@ pub(super) fn read(run: &Run, kept: Option<&Kept>) -> Value {
         let going_on = matches!(recorded.as_str(), Some("created" | "pending" | "running"));
         value["status"]["state"] = if going_on && !own.is_empty() { json!(own) } else { recorded };
     }
-    for field in ["secret_sources", "notifications"] {
-        if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
-            spec.remove(field);
-        }
+    if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
+        ["secret_sources", "notifications"].iter().for_each(|field| drop(spec.remove(*field)));
+    }
+    // Folders of the machine from which it was started are no business of the code.
+    if let Some(notes) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        notes.retain(|name, _| !name.starts_with("runtimes/"));
     }
     value
 }
@@ -211,6 +213,9 @@ mod tests {
         run.metadata.name = "train".to_owned();
         run.metadata.labels.insert("kind".to_owned(), "job".to_owned());
         run.metadata.labels.insert("team".to_owned(), "a".to_owned());
+        for (name, value) in [("why", "x"), ("runtimes/base-dir", "/home")] {
+            run.metadata.annotations.insert(name.to_owned(), value.to_owned());
+        }
         let mut kept = Kept::default();
         let whole = json!({
             "metadata": {"name": "other", "labels": {"kind": "job", "host": "pod", "team": "a", "mlrun/x": "y"}},
@@ -227,6 +232,7 @@ mod tests {
         assert_eq!(kept.report.results["accuracy"], json!(0.9));
         assert_eq!((kept.report.labels["team"].as_str(), kept.report.iterations.len()), ("b", 2));
         let value = read(&run, Some(&kept));
+        assert_eq!(value["metadata"]["annotations"], json!({"why": "x"}));
         assert_eq!(value["metadata"]["name"], "train", "which run it is, is not the code's to say");
         assert_eq!(
             (&value["status"]["state"], &value["spec"]["parameters"]["p"]),

@@ -32,6 +32,9 @@ const SKEW: SignedDuration = SignedDuration::from_secs(15);
 /// So many reports are looked at first.
 const FEW: usize = 64;
 
+/// The most that is kept of one attempt, in bytes of JSON.
+const LARGEST: usize = 32 * 1024 * 1024;
+
 /// How often a change is tried that somebody else's change was in the way of.
 const TRIES: usize = 64;
 
@@ -268,8 +271,7 @@ impl Orchestrator {
             if kept == before && revision > 0 {
                 return Ok(kept);
             }
-            let body = serde_json::to_value(&kept)
-                .map_err(|error| Error::internal("a report cannot be written").source(error))?;
+            let body = written(&kept)?;
             let mut document = Document::new(KIND, "", name(of, attempt), body);
             document.revision = revision;
             document.parent = Some(run.clone());
@@ -292,6 +294,17 @@ impl Orchestrator {
         Err(Error::new(ErrorKind::Conflict, format!("too many report of run {run} at the same time"))
             .help("try again"))
     }
+}
+
+fn written(kept: &Kept) -> Result<Value> {
+    let body = serde_json::to_value(kept)
+        .map_err(|error| Error::internal("a report cannot be written").source(error))?;
+    let length = body.to_string().len();
+    if length > LARGEST {
+        let message = format!("with this the run has reported {length} bytes, and {LARGEST} are kept of it");
+        return Err(Error::invalid("report", message).help("write what is large into an artifact"));
+    }
+    Ok(body)
 }
 
 fn read(document: Document) -> Result<Kept> {

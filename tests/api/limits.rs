@@ -86,7 +86,7 @@ async fn a_request_that_has_begun_is_answered_at_the_end() {
     begun.write_all(br#"{"status.results": {"last": 1}}"#.get(..30).unwrap()).await.unwrap();
     let answer = read(&mut begun).await;
     assert_eq!(answer.status, 400, "30 bytes of 31 are no JSON: {answer:?}");
-    within(scene.ended).await.unwrap().unwrap();
+    within(scene.ended).await.unwrap();
     scene
         .target
         .see(&key, 0, runtimes::core::target::Phase::Ended(runtimes::core::target::Exit::Code(0)))

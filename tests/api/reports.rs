@@ -117,3 +117,27 @@ async fn reports_that_come_at_the_same_time_are_all_kept() {
     let run = scene.end(handle, 0).await;
     assert_eq!(run.status.artifacts.len(), 20);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_a_run_up_finds_what_it_reported_meanwhile() {
+    let scene = Scene::new().await;
+    let handle = scene.run(request()).await;
+    let key = handle.key();
+    // It dies without a word.
+    let Scene { folder, orchestrator, target, end, ended, .. } = scene;
+    drop((handle, orchestrator, end));
+    within(ended).await.unwrap();
+    let other = Orchestrator::builder(folder.path()).recover(false).open().await.unwrap();
+    let (tokens, address, _end, _) = serve(&other, Limits::default()).await;
+    let path = format!("PATCH /api/v1/projects/default/runs/{}", key.uid);
+    ask(address, tokens.token(&key, 0).expose(), &path, r#"{"status.results": {"alone": 1}}"#).await.ok();
+
+    let again =
+        Orchestrator::builder(folder.path()).target(target.clone()).recover(false).open().await.unwrap();
+    let (taken, ()) = tokio::join!(again.recover(), target.see(&key, 0, Phase::Running));
+    assert_eq!(taken.unwrap(), [key.clone()]);
+    let mut handle = again.watch(&key).await.unwrap();
+    until(&mut handle, |run| run.status.results.contains_key("alone")).await;
+    target.see(&key, 0, Phase::Ended(Exit::Code(0))).await;
+    assert_eq!(within(handle.wait()).await.unwrap().state(), RunState::Completed);
+}

@@ -73,7 +73,8 @@ impl Elsewhere {
         let mut applied = self.applied.subscribe();
         let events = loop {
             let known = self.runs.lock().unwrap().get(&which).cloned();
-            match known {
+            // One that nobody listens to is of an orchestrator that is gone.
+            match known.filter(|events| !events.is_closed()) {
                 Some(events) => break events,
                 None => within(applied.changed()).await.unwrap(),
             }
@@ -96,7 +97,7 @@ pub(crate) struct Scene {
     pub(crate) address: SocketAddr,
     /// Ends the endpoint, and what becomes of it.
     pub(crate) end: oneshot::Sender<()>,
-    pub(crate) ended: tokio::task::JoinHandle<Result<()>>,
+    pub(crate) ended: tokio::task::JoinHandle<()>,
 }
 
 impl Scene {
@@ -152,7 +153,7 @@ impl Scene {
 pub(crate) async fn serve(
     orchestrator: &Orchestrator,
     limits: Limits,
-) -> (Tokens, SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<Result<()>>) {
+) -> (Tokens, SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
     let tokens = Tokens::open(orchestrator).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

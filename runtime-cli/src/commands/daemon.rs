@@ -27,7 +27,7 @@ pub(crate) async fn execute(args: Args, home: &Home) -> Result<u8> {
     #[cfg(feature = "api")]
     let endpoint = args.endpoint.open(&orchestrator, ended.clone()).await?;
     #[cfg(not(feature = "api"))]
-    let (Args {}, endpoint) = (args, std::future::ready(Ok(())));
+    let (Args {}, _, endpoint) = (args, ended, std::future::ready(()));
     let schedules = orchestrator.schedules(None).await?.len();
     say(&format!("serving {}; schedules: {schedules}", home.path().display()));
     let cancel = async {
@@ -35,10 +35,10 @@ pub(crate) async fn execute(args: Args, home: &Home) -> Result<u8> {
         // Nobody listens where it serves no endpoint.
         let _ = end.send(true);
     };
-    let (outcome, ()) = tokio::join!(endpoint, serve(&orchestrator, cancel));
+    let ((), ()) = tokio::join!(endpoint, serve(&orchestrator, cancel));
     say("ending; runs that go on are followed by whoever looks next");
     orchestrator.close().await?;
-    outcome.map(|()| 0)
+    Ok(0)
 }
 
 async fn serve(orchestrator: &Orchestrator, cancel: impl Future<Output = ()>) {
@@ -82,18 +82,18 @@ mod endpoint {
             self,
             orchestrator: &Orchestrator,
             mut ended: watch::Receiver<bool>,
-        ) -> Result<impl Future<Output = Result<()>> + use<>> {
+        ) -> Result<impl Future<Output = ()> + use<>> {
             let served = match self.listen {
                 None => None,
                 Some(address) => Some(listen(orchestrator, &address, self.advertise).await?),
             };
             Ok(async move {
-                let Some((api, listener)) = served else { return Ok(()) };
+                let Some((api, listener)) = served else { return };
                 let cancel = async {
                     // Who has gone without a word has ended, too.
                     let _ = ended.wait_for(|ended| *ended).await;
                 };
-                api.serve(listener, cancel).await
+                api.serve(listener, cancel).await;
             })
         }
     }
