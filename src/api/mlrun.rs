@@ -78,7 +78,11 @@ pub(super) fn read(run: &Run, kept: Option<&Kept>) -> Value {
         fill(&mut said, &value);
         value = said;
         let going_on = matches!(recorded.as_str(), Some("created" | "pending" | "running"));
-        value["status"]["state"] = if going_on && !own.is_empty() { json!(own) } else { recorded };
+        if going_on && !own.is_empty() {
+            value["status"]["state"] = json!(own);
+        } else {
+            value["status"]["state"] = recorded;
+        }
     }
     if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
         ["secret_sources", "notifications"].iter().for_each(|field| drop(spec.remove(*field)));
@@ -93,8 +97,13 @@ pub(super) fn read(run: &Run, kept: Option<&Kept>) -> Value {
 /// Makes the report of what is kept.
 fn settle(kept: &mut Kept, sequence: Option<i64>, run: &Run) -> Result<()> {
     kept.sequence = kept.sequence.max(sequence.unwrap_or_default());
-    let status = kept.mlrun.get("status").cloned().unwrap_or_default();
-    let metadata = kept.mlrun.get("metadata").cloned().unwrap_or_default();
+    let part = |name: &str| match kept.mlrun.get(name) {
+        None | Some(Value::Null) => Ok(Value::Null),
+        Some(part @ Value::Object(_)) => Ok(part.clone()),
+        Some(_) => Err(Error::invalid(name, "this is no object").help("metadata, spec and status are")),
+    };
+    let (metadata, status) = (part("metadata")?, part("status")?);
+    part("spec")?;
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let news = |place: &str, field: &str, known: &std::collections::BTreeMap<String, String>| {
         let said = object(&metadata, place, field)?;
@@ -249,8 +258,9 @@ mod tests {
         assert_eq!(kept.report.results["n"], json!(5));
         update(&mut kept, json!({"status.results": {"early": 1}, "status.last_update": at(2)}));
         assert_eq!(kept.report.results["early"], json!(1), "what is not there is added all the same");
+        update(&mut kept, results(6));
         let before = kept.clone();
-        update(&mut kept, results(5));
+        update(&mut kept, results(6));
         assert_eq!(kept, before, "the same again");
     }
 
@@ -278,6 +288,8 @@ mod tests {
             (json!({"status.results": [1]}), "status.results"),
             (json!({"metadata.labels": "x"}), "metadata.labels"),
             (json!({"status.iterations": {"a": 1}}), "status.iterations"),
+            (json!({"status": "x"}), "status"),
+            (json!({"spec": 3}), "spec"),
             (json!({"a..b": 1}), "body"),
             (json!([1]), "body"),
         ];
@@ -286,5 +298,45 @@ mod tests {
             assert_eq!(error.location(), Some(field), "{body}");
         }
         assert!(store(&mut Kept::default(), json!("x"), &Run::default()).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn in_whatever_order_it_comes_the_newest_counts_and_the_end_stays(
+            order in proptest::collection::vec(0_u32..6, 1..20),
+            end in 0_u32..6,
+        ) {
+            let mut kept = Kept::default();
+            let mut ended = false;
+            for n in &order {
+                let state = if *n == end { "error" } else { "running" };
+                let changes = json!({
+                    "status.results": {"n": n, format!("only{n}"): n}, "status.last_update": at(*n), "status.state": state,
+                });
+                update(&mut kept, changes);
+                // What is older than something that was said fills gaps: it ends nothing.
+                ended |= *n == end && kept.report.state == "error";
+                proptest::prop_assert_eq!(kept.report.state == "error", ended);
+            }
+            let newest = order.iter().max().unwrap();
+            proptest::prop_assert_eq!(&kept.report.results["n"], &json!(newest));
+            proptest::prop_assert_eq!(&kept.report.results[&format!("only{newest}")], &json!(newest));
+        }
+
+        #[test]
+        fn nothing_makes_it_fail(path in ".{0,40}", text in ".{0,20}") {
+            for value in [json!(text), json!({&text: text}), json!([[text]]), json!(null)] {
+                let mut kept = Kept::default();
+                let run = Run::default();
+                for path in [path.as_str(), "status", "metadata.labels", "spec", "status.state", "status.error"] {
+                    if super::update(&mut kept, &json!({path: value}), &run).is_ok() {
+                        read(&run, Some(&kept));
+                    }
+                    if store(&mut kept, json!({path: value, "status": {path: value}}), &run).is_ok() {
+                        read(&run, Some(&kept));
+                    }
+                }
+            }
+        }
     }
 }

@@ -77,6 +77,9 @@ impl Follow {
             tracing::error!(%key, %error, "a run is not followed any more");
         }
         let recorded = outcome.is_ok();
+        if recorded {
+            self.keep_children().await;
+        }
         let over = outcome.map_err(|error| error.to_string());
         self.live.send_modify(|live| {
             live.over = Some(over);

@@ -3,6 +3,7 @@
 mod artifacts;
 mod builder;
 mod checked;
+mod children;
 mod deliver;
 mod find;
 mod follow;

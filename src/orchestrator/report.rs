@@ -21,7 +21,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{Inner, Orchestrator, follow::Follow, no_run};
 
 /// The kind of these documents.
-const KIND: &str = "report";
+pub(super) const KIND: &str = "report";
 
 /// What is reported on the way is put on the run no more often than this.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -52,7 +52,7 @@ pub(crate) struct Kept {
 }
 
 /// The name of a report: of the run, and of which attempt.
-fn name(key: &RunKey, attempt: u32) -> String {
+pub(super) fn name(key: &RunKey, attempt: u32) -> String {
     format!("{key}.{attempt}")
 }
 
@@ -96,7 +96,7 @@ impl Follow {
     /// What is true, by what is seen and what was reported.
     pub(super) async fn observe(&mut self, mut seen: Box<Observation>) -> Verdict {
         let own = seen.report.is_some();
-        if seen.ended && !own && (self.reported.any || self.target.reports_apart()) {
+        if seen.ended && !own && self.reports_came() {
             // The last word may have come this moment.
             self.read_report().await;
         }
@@ -139,9 +139,14 @@ impl Follow {
         }
     }
 
+    /// Whether there may be reports.
+    pub(super) fn reports_came(&self) -> bool {
+        self.reported.any || self.target.reports_apart()
+    }
+
     /// Removes what an ended run reported: it is on the run.
     pub(super) async fn forget_reports(&self) {
-        if !(self.reported.any || self.target.reports_apart()) {
+        if !self.reports_came() {
             return;
         }
         let key = self.record.run.key();
@@ -177,9 +182,14 @@ impl Inner {
     pub(super) async fn sweep_reports(&self) -> Result<()> {
         for document in self.store.list_documents(&DocumentFilter::of(KIND)).await? {
             let Some(key) = &document.parent else { continue };
-            if self.store.get_run(key).await?.is_none_or(|record| record.run.state().is_terminal()) {
-                self.store.delete_document(KIND, "", &document.name, None).await?;
+            let record = self.store.get_run(key).await?;
+            if record.as_ref().is_some_and(|record| !record.run.state().is_terminal()) {
+                continue;
             }
+            if let Some(record) = &record {
+                self.keep_children(record).await?;
+            }
+            self.store.delete_document(KIND, "", &document.name, None).await?;
         }
         Ok(())
     }
@@ -307,7 +317,7 @@ fn written(kept: &Kept) -> Result<Value> {
     Ok(body)
 }
 
-fn read(document: Document) -> Result<Kept> {
+pub(super) fn read(document: Document) -> Result<Kept> {
     serde_json::from_value(document.body).map_err(|error| {
         Error::new(ErrorKind::Invalid, format!("the report {} cannot be read: {error}", document.name))
     })

@@ -167,6 +167,10 @@ async fn mlrun_as_it_is_reports() {
     assert_eq!((&results["best_iteration"], &results["r"]), (&json!(2), &json!(1)));
     assert_eq!((run.status.iterations.len(), run.metadata.labels["team"].as_str()), (3, "a"));
     assert_eq!(run.metadata.annotations["message"], "on the way");
+    let children = scene.orchestrator.iterations(&key.uid).await.unwrap();
+    let said = |n: usize| json!([children[n].run.spec.parameters["n"], children[n].run.status.results["r"]]);
+    assert_eq!((children.len(), said(0), said(1)), (2, json!([0, 0]), json!([1, 1])));
+    assert!(children.iter().all(|child| child.run.state() == RunState::Completed));
     let parts = run.status.artifacts.iter().filter(|artifact| artifact.metadata.key == "part");
     assert!(parts.count() >= 2, "{:?}", run.status.artifacts);
     let net = run.status.artifacts.iter().find(|artifact| artifact.metadata.key == "net").unwrap();
