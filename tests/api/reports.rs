@@ -135,7 +135,7 @@ async fn who_takes_a_run_up_finds_what_it_reported_meanwhile() {
     let again =
         Orchestrator::builder(folder.path()).target(target.clone()).recover(false).open().await.unwrap();
     let (taken, ()) = tokio::join!(again.recover(), target.see(&key, 0, Phase::Running));
-    assert_eq!(taken.unwrap(), [key.clone()]);
+    assert_eq!(taken.unwrap().as_slice(), std::slice::from_ref(&key));
     let mut handle = again.watch(&key).await.unwrap();
     until(&mut handle, |run| run.status.results.contains_key("alone")).await;
     target.see(&key, 0, Phase::Ended(Exit::Code(0))).await;
