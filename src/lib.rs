@@ -2,6 +2,8 @@
 
 #[cfg(feature = "kubernetes")]
 pub mod cluster;
+#[cfg(feature = "_tokens")]
+pub mod api;
 pub mod data;
 #[cfg(any(feature = "data", feature = "source"))]
 mod durable;

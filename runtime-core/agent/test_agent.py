@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tes
 import unittest  # noqa: E402
 
 from test_contexts import *  # noqa: E402, F403
+from test_endpoint import *  # noqa: E402, F403
 from test_handlers import *  # noqa: E402, F403
 from test_mlrun import *  # noqa: E402, F403
 from test_programs import *  # noqa: E402, F403

@@ -9,6 +9,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("context.py", include_str!("../agent/runtimes/context.py")),
     ("convert.py", include_str!("../agent/runtimes/convert.py")),
     ("data.py", include_str!("../agent/runtimes/data.py")),
+    ("endpoint.py", include_str!("../agent/runtimes/endpoint.py")),
     ("load.py", include_str!("../agent/runtimes/load.py")),
     ("logger.py", include_str!("../agent/runtimes/logger.py")),
     ("params.py", include_str!("../agent/runtimes/params.py")),

@@ -80,6 +80,12 @@ pub trait Target: Send + Sync {
         Ok(None)
     }
 
+    /// Whether what it sees comes without what the code reports: that arrives by itself, at the endpoint for reports, and
+    /// is joined with what is seen.
+    fn reports_apart(&self) -> bool {
+        false
+    }
+
     /// Says what is wrong with the plan here and now (a program, an interpreter or a secret is missing), before
     /// anything is recorded or started. Returns what the user should know.
     ///

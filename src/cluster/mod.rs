@@ -136,6 +136,10 @@ impl Target for Kubernetes {
         false
     }
 
+    fn reports_apart(&self) -> bool {
+        true
+    }
+
     async fn cluster(&self) -> Result<Option<Arc<Cluster>>> {
         let cluster = self.cluster.get_or_try_init(|| async {
             let link = self.link().await?;

@@ -148,6 +148,9 @@ impl Builder {
             fetching: Fetching::default(),
             work_trees: WorkTrees::default(),
             secrets,
+            reports_seen: Mutex::default(),
+            #[cfg(feature = "_tokens")]
+            tokens: tokio::sync::OnceCell::new(),
             outbox: Arc::default(),
         });
         let orchestrator = Orchestrator { _guard: Arc::new(Guard(Arc::clone(&inner))), inner };

@@ -136,6 +136,10 @@ impl Follow {
     /// Describes the artifacts of a run whose code has ended, and moves them to where they belong. Changes the verdict
     /// where that fails.
     pub(super) async fn deliver(&mut self, verdict: &mut Verdict) -> Result<()> {
+        // What is reported from elsewhere lies elsewhere: a path in it is none of this machine.
+        if self.target.reports_apart() {
+            return Ok(());
+        }
         let has_artifacts = verdict.report.as_ref().is_some_and(|report| !report.artifacts.is_empty());
         if !has_artifacts && !is_url(&self.record.run.spec.output_path) {
             return Ok(());

@@ -8,14 +8,13 @@ use std::{
 use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Result, Run, RunState, Runtime, Target,
-    logs::LogLine,
     run::{Cause, Packages, Reason, Verdict},
     store::RunRecord,
     target::{Event, Job},
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Inner, log::LogWriter, reduce, retry, worktree};
+use super::{Inner, log::LogWriter, reduce, report::Reported, retry, worktree};
 use crate::data::documents;
 
 /// How long an event may wait for the next one.
@@ -27,9 +26,6 @@ const BATCH: usize = 256;
 /// How long a store that fails is asked again before a change is left for later, or, at the end of a run, before those
 /// who wait for it are told.
 const STORE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long a log that cannot be written is tried again.
-const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Lines are written when they are so many bytes, however many events there are.
 const LARGE: usize = 256 * 1024;
@@ -70,6 +66,8 @@ pub(super) struct Follow {
     pub(super) overdue: Option<Cause>,
     /// Its code runs on this machine: what it reads and writes is here.
     pub(super) here: bool,
+    /// What its code reports at the endpoint.
+    pub(super) reported: Reported,
 }
 
 impl Follow {
@@ -81,6 +79,9 @@ impl Follow {
             tracing::error!(%key, %error, "a run is not followed any more");
         }
         let recorded = outcome.is_ok();
+        if recorded {
+            self.keep_children().await;
+        }
         let over = outcome.map_err(|error| error.to_string());
         self.live.send_modify(|live| {
             live.over = Some(over);
@@ -95,6 +96,9 @@ impl Follow {
         }
         if recorded && let Err(error) = self.clear() {
             tracing::warn!(%key, %error, "what was fetched for an ended run could not be removed");
+        }
+        if recorded {
+            self.forget_reports().await;
         }
         self.inner.reserve.restore();
         self.inner.forget(&key);
@@ -143,6 +147,7 @@ impl Follow {
         {
             return self.end(verdict).await;
         }
+        let resumed = job.resumed;
         let mut events = match self.target.apply(job).await {
             Ok(events) => events,
             Err(error) => return self.end(not_started(&error)).await,
@@ -150,6 +155,7 @@ impl Follow {
         if self.record.run.state() == RunState::Aborting {
             self.target.abort(&key, grace).await?;
         }
+        self.reported.begin(resumed);
         let mut batch = Vec::new();
         loop {
             let patience = self.patience();
@@ -169,6 +175,7 @@ impl Follow {
                     }
                     self.take(&mut batch).await?;
                 }
+                () = self.reported.news() => self.take_report().await?,
                 () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
                     self.give_up_waiting().await?;
                 }
@@ -191,7 +198,7 @@ impl Follow {
                         self.write_log().await;
                     }
                 }
-                Event::Seen(seen) => verdict = Some(self.runtime.observe(&seen)),
+                Event::Seen(seen) => verdict = Some(self.observe(seen).await),
                 Event::Progress(what) => progress = Some(what),
                 Event::Note(note) => self.notes.push(note),
                 Event::Packages(packages) => self.packages = Some(*packages),
@@ -238,7 +245,7 @@ impl Follow {
     }
 
     /// Records what is true now, and the notes; what the store does not take is left for the next change.
-    async fn record_verdict(&mut self, verdict: Option<&Verdict>) -> Result<()> {
+    pub(super) async fn record_verdict(&mut self, verdict: Option<&Verdict>) -> Result<()> {
         let overdue = verdict.filter(|_| self.overdue.is_some());
         let overdue = overdue.map(|verdict| self.with_patience(verdict.clone()));
         let verdict = overdue.as_ref().or(verdict);
@@ -272,29 +279,6 @@ impl Follow {
             self.packages = packages;
         }
         Ok(())
-    }
-
-    /// Says in the log of the run what kept it from starting, or from its end.
-    pub(super) async fn log_error(&mut self, error: &Error) {
-        self.log.push(&LogLine::system(format!("error: {error}")));
-        self.write_log().await;
-        let length = self.log.length;
-        self.live.send_modify(|live| live.log_length = length);
-    }
-
-    /// Writes the lines that were taken. A log that cannot be written must not keep the run from its end: it ends
-    /// early then, and the run says so.
-    pub(super) async fn write_log(&mut self) {
-        let begin = Instant::now();
-        while let Err(error) = self.log.flush() {
-            if begin.elapsed() > LOG_PATIENCE {
-                tracing::warn!(run = %self.record.run.key(), %error, "a log cannot be written");
-                self.log.give_up();
-                self.notes.push(format!("the log ends early: {}", error.message()));
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
     }
 
     /// Changes the run, writes it, and only then shows it. Where somebody else changed it meanwhile, the change is made

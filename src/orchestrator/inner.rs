@@ -19,7 +19,7 @@ use runtime_core::{
     target::Job,
 };
 use tokio::{
-    sync::{mpsc, watch as channel},
+    sync::{Notify, mpsc, watch as channel},
     task::AbortHandle,
 };
 
@@ -31,6 +31,7 @@ use super::{
     no_run,
     owner::Owner,
     post::Outbox,
+    report::{Reported, Seen},
     reserve::Reserve,
     stage::Fetching,
     worktree::WorkTrees,
@@ -71,6 +72,11 @@ pub(super) struct Inner {
     pub(super) work_trees: WorkTrees,
     /// The secrets of projects.
     pub(super) secrets: Option<Arc<dyn SecretSource>>,
+    /// Which reports were looked at.
+    pub(super) reports_seen: Mutex<Seen>,
+    /// Who makes the tokens with which runs report.
+    #[cfg(feature = "_tokens")]
+    pub(super) tokens: tokio::sync::OnceCell<crate::api::Tokens>,
     /// Who sends notifications.
     pub(super) outbox: Arc<Outbox>,
 }
@@ -81,6 +87,8 @@ pub(super) struct Active {
     pub(super) aborts: mpsc::Sender<Duration>,
     pub(super) detached: bool,
     pub(super) grace: Duration,
+    /// Somebody has something to report of it.
+    pub(super) reported: Arc<Notify>,
     pub(super) task: Option<AbortHandle>,
 }
 
@@ -144,11 +152,13 @@ impl Inner {
         let (live, receiver) = channel::channel(first);
         let (aborts, requests) = mpsc::channel(4);
         let key = job.key.clone();
+        let reported = Arc::new(Notify::new());
         let active = Active {
             live: receiver.clone(),
             aborts,
             detached: job.detached,
             grace: follow::grace(&job),
+            reported: Arc::clone(&reported),
             task: None,
         };
         self.active().insert(key.clone(), active);
@@ -169,6 +179,7 @@ impl Inner {
             packages: None,
             overdue: None,
             here: matches!(*job.plan, Plan::Host(_)),
+            reported: Reported::new(reported),
         });
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {
@@ -231,6 +242,7 @@ impl Inner {
                 if changes.has_changed().unwrap_or(false) {
                     changes.borrow_and_update();
                     inner.stop_requested().await;
+                    inner.look_for_reports().await;
                 }
             }
         });

@@ -4,12 +4,18 @@ use std::{
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, ErrorKind as Io, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use runtime_core::{
     Error, Result,
     logs::{LogLine, LogPosition},
 };
+
+use super::follow::Follow;
+
+/// How long a log that cannot be written is tried again.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Appends to a run's log. The file comes into being with the first line.
 pub(super) struct LogWriter {
@@ -101,6 +107,31 @@ impl LogWriter {
     pub(super) fn give_up(&mut self) {
         self.given_up = true;
         self.buffer = Vec::new();
+    }
+}
+
+impl Follow {
+    /// Says in the log of the run what kept it from starting, or from its end.
+    pub(super) async fn log_error(&mut self, error: &Error) {
+        self.log.push(&LogLine::system(format!("error: {error}")));
+        self.write_log().await;
+        let length = self.log.length;
+        self.live.send_modify(|live| live.log_length = length);
+    }
+
+    /// Writes the lines that were taken. A log that cannot be written must not keep the run from its end: it ends
+    /// early then, and the run says so.
+    pub(super) async fn write_log(&mut self) {
+        let begin = Instant::now();
+        while let Err(error) = self.log.flush() {
+            if begin.elapsed() > PATIENCE {
+                tracing::warn!(run = %self.record.run.key(), %error, "a log cannot be written");
+                self.log.give_up();
+                self.notes.push(format!("the log ends early: {}", error.message()));
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod artifacts;
 mod builder;
 mod checked;
+mod children;
 mod deliver;
 mod find;
 mod follow;
@@ -19,6 +20,7 @@ mod post;
 mod provenance;
 mod recover;
 mod reduce;
+mod report;
 mod request;
 mod rerun;
 mod reserve;
@@ -41,6 +43,8 @@ use futures_util::stream::BoxStream;
 use inner::Inner;
 pub use iterate::ParamFile;
 use log::LogWriter;
+#[cfg(feature = "api")]
+pub(crate) use report::Kept;
 pub use request::Request;
 #[cfg(feature = "hub")]
 pub(crate) use request::current_dir;
@@ -295,6 +299,12 @@ impl Orchestrator {
     /// The store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.store
+    }
+
+    /// Whether others than those in this home may have the same store.
+    #[cfg(feature = "_tokens")]
+    pub(crate) fn shares_store(&self) -> bool {
+        self.inner.lease.is_some()
     }
 
     /// The home folder.

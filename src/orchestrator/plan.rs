@@ -6,6 +6,9 @@ use runtime_core::{
     Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, cluster::Cluster, labels,
 };
 
+#[cfg(feature = "_tokens")]
+use runtime_core::cluster::token_secret;
+
 use super::{Inner, deliver};
 use crate::data::{ArtifactUri, Scheme, is_url};
 
@@ -51,11 +54,33 @@ impl Inner {
     ) -> Result<Plan> {
         let Some(cluster) = target.cluster().await? else { return runtime.plan(function, run) };
         let run = self.for_cluster(run).await?;
-        match attempt {
-            0 => runtime.render(function, &run, &cluster),
-            _ => runtime.render(function, &run, &Cluster { attempt, ..Cluster::clone(&cluster) }),
+        let endpoint = self.endpoint().await?;
+        if attempt == 0 && endpoint.is_empty() {
+            return runtime.render(function, &run, &cluster).map(Plan::Cluster);
         }
-        .map(Plan::Cluster)
+        let cluster = Cluster { attempt, endpoint, ..Cluster::clone(&cluster) };
+        #[allow(unused_mut, reason = "without tokens nothing is added")]
+        let mut plan = runtime.render(function, &run, &cluster)?;
+        #[cfg(feature = "_tokens")]
+        if !cluster.endpoint.is_empty() {
+            let token = self.tokens().await?.token(&run.key(), attempt);
+            plan.objects.insert(0, token_secret(function, &run, &cluster, &token));
+        }
+        Ok(Plan::Cluster(plan))
+    }
+
+    /// Where runs report that are elsewhere; empty: nowhere.
+    async fn endpoint(&self) -> Result<String> {
+        #[cfg(feature = "_tokens")]
+        return Ok(crate::api::endpoint::known(&*self.store).await?.unwrap_or_default());
+        #[cfg(not(feature = "_tokens"))]
+        Ok(String::new())
+    }
+
+    #[cfg(feature = "_tokens")]
+    async fn tokens(&self) -> Result<&crate::api::Tokens> {
+        let shared = self.lease.is_some();
+        self.tokens.get_or_try_init(|| crate::api::Tokens::find(&*self.store, &self.home, shared)).await
     }
 
     /// The run as its code gets it where it sees nothing of this machine: what it reads and writes has the address that

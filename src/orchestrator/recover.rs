@@ -114,6 +114,7 @@ impl Inner {
             }
         }
         self.sweep_staged().await?;
+        self.sweep_reports().await?;
         for path in dead {
             let _ = std::fs::remove_file(path);
         }

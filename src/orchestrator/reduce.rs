@@ -1,5 +1,7 @@
 //! One pure step: a run, and what is true of it now, give the run as it is to be recorded.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use runtime_core::{
     Run, RunState,
@@ -22,14 +24,16 @@ pub(super) fn reduce(run: &mut Run, verdict: &Verdict, started: Timestamp, now: 
     if to.is_terminal() && run.status.start_time.is_none() && verdict.exit_code.is_some() {
         run.status.start_time = Some(started);
     }
-    if !run.transition(to, now).unwrap_or(false) {
-        return say_trouble(run, verdict);
-    }
-    say_trouble(run, verdict);
-    if to.is_terminal() {
-        if let Some(report) = &verdict.report {
-            take_report(run, report);
+    let moved = run.transition(to, now).unwrap_or(false);
+    let reported = verdict.report.as_ref().is_some_and(|report| take_report(run, report));
+    let troubled = say_trouble(run, verdict);
+    if !moved {
+        if reported {
+            run.status.last_update = Some(now);
         }
+        return reported || troubled;
+    }
+    if to.is_terminal() {
         run.status.exit_code = verdict.exit_code;
         run.status.cause = match to {
             RunState::Aborted => Some(Cause::new(Reason::Aborted, "it was stopped on request")),
@@ -57,15 +61,38 @@ fn target_state(from: RunState, verdict: &Verdict) -> RunState {
     }
 }
 
-fn take_report(run: &mut Run, report: &Report) {
-    run.status.results.extend(report.results.clone());
-    run.status.artifacts.clone_from(&report.artifacts);
-    run.status.iterations.clone_from(&report.iterations);
-    run.metadata.labels.extend(report.labels.clone());
-    run.metadata.annotations.extend(report.annotations.clone());
-    for note in &report.notes {
-        add_note(run, note);
+/// Puts on the run what its code says, on its way or at its end. Returns whether that is news.
+fn take_report(run: &mut Run, report: &Report) -> bool {
+    let mut changed = false;
+    for (name, value) in &report.results {
+        if run.status.results.get(name) != Some(value) {
+            run.status.results.insert(name.clone(), value.clone());
+            changed = true;
+        }
     }
+    changed |= replace(&mut run.status.artifacts, &report.artifacts);
+    changed |= replace(&mut run.status.iterations, &report.iterations);
+    changed |= extend(&mut run.metadata.labels, &report.labels);
+    changed |= extend(&mut run.metadata.annotations, &report.annotations);
+    for note in &report.notes {
+        changed |= add_note(run, note);
+    }
+    changed
+}
+
+fn replace<T: Clone + PartialEq>(is: &mut Vec<T>, to: &[T]) -> bool {
+    let changed = *is != to;
+    if changed {
+        *is = to.to_vec();
+    }
+    changed
+}
+
+fn extend(is: &mut BTreeMap<String, String>, with: &BTreeMap<String, String>) -> bool {
+    let news: Vec<_> = with.iter().filter(|(name, value)| is.get(*name) != Some(*value)).collect();
+    let changed = !news.is_empty();
+    is.extend(news.into_iter().map(|(name, value)| (name.clone(), value.clone())));
+    changed
 }
 
 /// Keeps a note, once.
@@ -103,6 +130,24 @@ mod tests {
             assert!(!reduce(&mut run, &verdict(state), now, now), "{state}");
         }
         assert_eq!(run, end);
+    }
+
+    #[test]
+    fn what_the_code_says_on_its_way_is_on_the_run_once() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut run = Run::default();
+        let mut said = verdict(RunState::Running);
+        assert!(reduce(&mut run, &said, now, now));
+        let mut report = Report::default();
+        report.results.insert("a".to_owned(), 1.into());
+        report.labels.insert("b".to_owned(), "c".to_owned());
+        said.report = Some(report);
+        assert!(reduce(&mut run, &said, now, now));
+        assert_eq!((&run.status.results["a"], run.metadata.labels["b"].as_str()), (&1.into(), "c"));
+        assert!(!reduce(&mut run, &said, now, now), "it is no news twice");
+        run.transition(RunState::Completed, now).unwrap();
+        said.report.as_mut().unwrap().results.insert("a".to_owned(), 2.into());
+        assert!(!reduce(&mut run, &said, now, now), "nothing comes after the end");
     }
 
     #[test]

@@ -72,6 +72,10 @@ pub(super) fn again(
     });
     run.status.cause = None;
     run.status.retry_at = Some(now.saturating_add(wait).unwrap_or(now));
+    // What an attempt that failed said on its way is not what the run came to.
+    run.status.results.clear();
+    run.status.artifacts.clear();
+    run.status.iterations.clear();
     true
 }
 

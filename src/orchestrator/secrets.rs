@@ -27,6 +27,25 @@ impl Orchestrator {
     pub fn secrets(&self) -> Result<&Arc<dyn SecretSource>> {
         self.inner.secret_source()
     }
+
+    /// The names of the secrets of its project that a run's code may read.
+    #[cfg(feature = "api")]
+    pub(crate) fn secret_names(&self, run: &Run) -> Result<Vec<String>> {
+        let asked = run.spec.secret_sources.iter().filter_map(|source| match source {
+            SecretSources::Kubernetes(keys) => Some(keys.clone()),
+            _ => None,
+        });
+        let allowed = RunSecrets {
+            project: asked.reduce(|mut all, more| {
+                all.extend(more);
+                all
+            }),
+            ..RunSecrets::default()
+        };
+        let mut names = self.inner.secret_source()?.keys(&project_secret(&run.metadata.project))?;
+        names.retain(|name| allowed.allows(name));
+        Ok(names)
+    }
 }
 
 impl Inner {

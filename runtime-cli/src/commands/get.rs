@@ -49,11 +49,11 @@ async fn iterations(
     format: Format,
     terminal: &Terminal,
 ) -> Result<u8> {
-    if !run.spec.is_hyper() {
+    let records = orchestrator.iterations(&run.metadata.uid).await?;
+    if records.is_empty() && !run.spec.is_hyper() {
         return Err(Error::invalid("--iterations", format!("run {} has none", run.key()))
             .help("`runtimes run` makes them of hyper-parameters: -x lr=0.1,0.01"));
     }
-    let records = orchestrator.iterations(&run.metadata.uid).await?;
     let shown = match format {
         Format::Table => super::with_view(terminal, |view| view.iterations(run, &records, None)),
         format => data(&records.iter().map(|record| &record.run).collect::<Vec<_>>(), format)?,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[cfg(feature = "api")]
+mod api;
 mod bad_input;
 mod data;
 mod fixture;

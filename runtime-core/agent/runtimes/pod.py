@@ -77,7 +77,6 @@ def _attend(child, job):
     """Waits for the child; returns the exit code of the container."""
     for number in PASSED_ON:
         signal.signal(number, lambda number, _: _kill(child, number))
-    url, token = os.environ.get("MLRUN_DBPATH"), os.environ.get("MLRUN_HTTPDB__TOKEN") or os.environ.get("MLRUN_AUTH_SESSION")
     status = None
     while status is None:
         try:
@@ -91,10 +90,8 @@ def _attend(child, job):
     report = _report(job)
     if report is None:
         return code
-    if url and token:
-        from .endpoint import send_report
-
-        return _send(send_report, report, url, token, job) or code
+    if os.environ.get("MLRUN_AUTH_SESSION"):
+        return _send(report, job) or code
     return _say(report) or code
 
 
@@ -116,14 +113,15 @@ def _report(job):
         return None
 
 
-def _send(send, report, url, token, job):
-    metadata = job["run"].get("metadata") or {}
+def _send(report, job):
+    from .endpoint import send_from_env
+
     try:
-        send(report, url, metadata.get("project") or "default", metadata.get("uid"), metadata.get("iteration") or 0, token)
+        if send_from_env(report, job["run"]) is not False:
+            return 0
     except Exception as exc:
         sys.stderr.write(f"runtimes: the report of this run could not be sent: {exc}\n")
-        return _say(report)
-    return 0
+    return _say(report)
 
 
 def _say(report):

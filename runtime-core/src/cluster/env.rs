@@ -5,14 +5,44 @@ use std::collections::{BTreeMap, HashSet};
 use k8s_openapi::api::core::v1 as core;
 use serde::Serialize;
 
-use super::Cluster;
+use super::{Cluster, Style, names::object_name, workload::pod_metadata};
 use crate::{
     Error, ErrorKind, Function, Result, Run,
+    plan::Manifest,
     run::{RunSpec, RunState},
+    secret::Secret,
 };
 
 /// How long a variable may be, name and value: what the kernel takes as one string.
 pub const MAX_VARIABLE: usize = 128 * 1024 - 2;
+
+/// The variable that tells a client of MLRun, and our agent, where the endpoint for reports is: its URL.
+pub const ENDPOINT_URL: &str = "MLRUN_DBPATH";
+
+/// The variable with the token of a run: a client of MLRun, and our agent, send it with each request (`Authorization:
+/// Bearer`). A client takes it from the environment whenever it connects. `MLRUN_HTTPDB__TOKEN` would not do: it is part
+/// of the client's settings, and these are taken over in the order of the environment, the URL among them, with which it
+/// connects at once. It comes before `V3IO_ACCESS_KEY`, so that code may have that for what it is for. It is to be a
+/// reference to a secret.
+pub const ENDPOINT_TOKEN: &str = "MLRUN_AUTH_SESSION";
+
+/// The key of the token in its secret.
+const TOKEN_KEY: &str = "token";
+
+fn token_secret_name(run: &Run, attempt: u32) -> String {
+    format!("{}-token", object_name(run, attempt, "-token".len()))
+}
+
+/// The secret with the token of a run, to which [`ENDPOINT_TOKEN`] refers where there is an endpoint.
+pub fn token_secret(function: &Function, run: &Run, cluster: &Cluster, token: &Secret) -> Manifest {
+    let name = token_secret_name(run, cluster.attempt);
+    let secret = core::Secret {
+        metadata: pod_metadata(function, run, cluster, name),
+        string_data: Some([(TOKEN_KEY.to_owned(), token.expose().to_owned())].into()),
+        ..core::Secret::default()
+    };
+    Manifest::Secret(Box::new(secret))
+}
 
 /// A variable with a value.
 pub fn variable(name: impl Into<String>, value: impl Into<String>) -> core::EnvVar {
@@ -41,8 +71,14 @@ pub(super) fn of_run(
     if run.spec.verbose == Some(true) {
         env.push(variable("MLRUN_LOG_LEVEL", "DEBUG"));
     }
-    if !cluster.settings.httpdb.api_url.is_empty() {
-        env.push(variable("MLRUN_DBPATH", cluster.settings.httpdb.api_url.as_str()));
+    let ours = !cluster.endpoint.is_empty() && cluster.style == Style::Native;
+    let url = if ours { &cluster.endpoint } else { &cluster.settings.httpdb.api_url };
+    if !url.is_empty() {
+        env.push(variable(ENDPOINT_URL, url.as_str()));
+    }
+    if ours {
+        let secret = token_secret_name(run, cluster.attempt);
+        env.push(from_secret(ENDPOINT_TOKEN.to_owned(), secret, TOKEN_KEY.to_owned()));
     }
     let namespace = [&metadata.namespace, &cluster.namespace].into_iter().find(|name| !name.is_empty());
     if let Some(namespace) = namespace {

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::{Result, naming, yaml};
 
-pub use env::{MAX_VARIABLE, variable};
+pub use env::{ENDPOINT_TOKEN, ENDPOINT_URL, MAX_VARIABLE, token_secret, variable};
 pub use image::full_image;
 pub use names::{label_value, object_name};
 pub use secrets::project_secret_name;
@@ -72,6 +72,8 @@ pub struct Cluster {
     pub allowed_service_accounts: Vec<String>,
     /// Which attempt of the run, from 0.
     pub attempt: u32,
+    /// The URL of the endpoint at which runs report; empty: there is none of ours.
+    pub endpoint: String,
     /// The context by which the cluster is found, for the record.
     pub context: String,
 }
@@ -90,6 +92,7 @@ impl Default for Cluster {
             default_service_account: String::new(),
             allowed_service_accounts: Vec::new(),
             attempt: 0,
+            endpoint: String::new(),
             context: String::new(),
         }
     }
@@ -149,6 +152,7 @@ impl Cluster {
             allowed_service_accounts: context.allowed_service_accounts,
             style,
             attempt: 0,
+            endpoint: String::new(),
             context: String::new(),
         })
     }

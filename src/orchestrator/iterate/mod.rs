@@ -85,7 +85,7 @@ impl Inner {
 }
 
 impl Orchestrator {
-    /// The iterations of a run with hyper-parameters, as they are recorded, the first one first.
+    /// The iterations of a run, of its hyper-parameters or made by its code, as they are recorded, the first one first.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -98,7 +98,8 @@ impl Orchestrator {
     pub(super) async fn deleted_with(&self, record: &RunRecord) -> Result<Vec<RunRecord>> {
         let run = &record.run;
         if run.metadata.iteration == 0 {
-            let all = run.spec.is_hyper() && run.state().is_terminal();
+            let has_some = run.spec.is_hyper() || !run.status.iterations.is_empty();
+            let all = has_some && run.state().is_terminal();
             return if all { self.inner.iterations(&run.metadata.uid).await } else { Ok(Vec::new()) };
         }
         let parent = self.inner.store.get_run(&RunKey::new(run.metadata.uid.as_str())).await?;
