@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(feature = "kubernetes")]
-pub mod cluster;
 #[cfg(feature = "_tokens")]
 pub mod api;
+#[cfg(feature = "kubernetes")]
+pub mod cluster;
 pub mod data;
 #[cfg(any(feature = "data", feature = "source"))]
 mod durable;

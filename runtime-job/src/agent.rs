@@ -53,6 +53,7 @@ pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<(Command,
         Place::Code(code, handler) => {
             json!({"code": code, "handler": handler, "args": args, "pythonpath": folders})
         }
+        Place::Script(code) => json!({"script": code, "args": args}),
         Place::Program(program) => {
             let program: Vec<_> = std::iter::once(program).chain(args).collect();
             json!({"program": program})
@@ -67,6 +68,8 @@ pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<(Command,
 enum Place<'a> {
     /// Python code, and the handler in it.
     Code(Value, Option<&'a str>),
+    /// A script that the function carries.
+    Script(Value),
     /// A program of the image.
     Program(String),
 }
@@ -79,20 +82,18 @@ fn place<'a>(
     in_variable: bool,
 ) -> Result<Place<'a>> {
     let spec = &function.spec;
-    if let Some((name, _)) = file {
-        return Ok(Place::Code(json!({"path": format!("{CODE_DIR}/{name}")}), handler));
-    }
-    if in_variable {
+    if file.is_some() || in_variable {
         let name = function.code()?.map(|code| code.name).unwrap_or_default();
         let name = Path::new(&name).file_name().and_then(|name| name.to_str()).unwrap_or("main.py");
-        if !name.ends_with(".py") {
-            return Err(Error::invalid(
-                "spec.command",
-                format!("{name} is carried by the function, and is no Python"),
-            )
-            .help("put the program into the image, or run the function on this machine"));
-        }
-        return Ok(Place::Code(json!({"variable": CODE, "name": name}), handler));
+        let code = match file {
+            Some((name, _)) => json!({"path": format!("{CODE_DIR}/{name}")}),
+            None => json!({"variable": CODE, "name": name}),
+        };
+        return match (name.ends_with(".py"), handler) {
+            (true, handler) => Ok(Place::Code(code, handler)),
+            (false, None) => Ok(Place::Script(code)),
+            (false, Some(handler)) => Err(no_handler(name, handler)),
+        };
     }
     let command = fill(&spec.command, 0, run).map_err(|error| error.at("spec.command"))?;
     match (command.as_str(), handler.and_then(|handler| handler.split_once(':'))) {
@@ -106,13 +107,14 @@ fn place<'a>(
         (file, _) if file.ends_with(".py") => Ok(Place::Code(json!({"path": file}), handler)),
         (program, _) => match handler {
             None => Ok(Place::Program(program.to_owned())),
-            Some(handler) => Err(Error::invalid(
-                "handler",
-                format!("{program} is not Python: it has no handler `{handler}`"),
-            )
-            .help("leave the handler out, or give a `.py` file")),
+            Some(handler) => Err(no_handler(program, handler)),
         },
     }
+}
+
+fn no_handler(program: &str, handler: &str) -> Error {
+    Error::invalid("handler", format!("{program} is not Python: it has no handler `{handler}`"))
+        .help("leave the handler out, or give a `.py` file")
 }
 
 /// The variables that Python in a container needs.

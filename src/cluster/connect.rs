@@ -61,6 +61,9 @@ async fn from_file(context: Option<&str>) -> Result<(Config, String)> {
 }
 
 fn wrong(error: &(dyn std::error::Error + 'static), context: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("there is no way to a cluster (context {context}): {}", chain(error)))
+    // What is wrong with a kubeconfig is shown with the lines around it, and these hold keys: the first line says it.
+    let text = chain(error);
+    let text = text.lines().next().unwrap_or_default();
+    Error::new(ErrorKind::Unavailable, format!("there is no way to a cluster (context {context}): {text}"))
         .help("set KUBECONFIG or write ~/.kube/config, and choose a context with --context; without --on it runs here")
 }

@@ -3,7 +3,7 @@ takes what nobody waits for, and says at the end what the child reported: to the
 termination message.
 
 JSON says what is started: `code` ({"path"}, {"module"} or {"variable", "name"}), `handler`, `args`, `pythonpath`, as in
-RUN_JSON; or `program`, a list, for what is no Python. The run itself is in MLRUN_EXEC_CONFIG.
+RUN_JSON; or `script`, as `code`, and its `args`; or `program`, a list. The run itself is in MLRUN_EXEC_CONFIG.
 """
 
 import os
@@ -51,25 +51,35 @@ def _folder():
 
 def _start(job, folder):
     """In the child: becomes the program, or returns the job of the agent."""
+    kind = "script" if "script" in job else "code"
+    if kind in job and "variable" in job[kind]:
+        job[kind] = {"path": _write(job[kind], folder)}
     program = job.get("program")
+    if kind == "script":
+        path = job["script"]["path"]
+        with open(path, "rb") as file:
+            shell = [] if file.read(2) == b"#!" and os.access(path, os.X_OK) else ["/bin/sh"]
+        program = [*shell, path, *job.get("args", ())]
     if program:
         try:
             os.execvp(program[0], program)
         except OSError as exc:
             sys.stderr.write(f"runtimes: {program[0]}: {exc.strerror}\n")
             os._exit(127 if isinstance(exc, FileNotFoundError) else 126)
-    code = job["code"]
-    if "variable" in code:
-        import base64
-
-        name = os.path.basename(code["name"]) or "main.py"
-        path = os.path.join(folder, name)
-        with open(path, "wb") as file:
-            file.write(base64.b64decode(os.environ[code["variable"]]))
-        job["code"] = {"path": path}
     path = os.path.join(folder, "run.json")
     with open(path, "w") as file:
         file.write(to_json(job))
+    return path
+
+
+def _write(code, folder):
+    """Puts code that is in a variable into a file of its name."""
+    import base64
+
+    path = os.path.join(folder, os.path.basename(code["name"]) or "main.py")
+    with open(path, "wb") as file:
+        file.write(base64.b64decode(os.environ[code["variable"]]))
+    os.chmod(path, 0o755)
     return path
 
 
