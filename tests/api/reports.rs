@@ -1,17 +1,21 @@
 //! How a report reaches its run.
 
+use std::{path::Path, sync::Arc};
+
 use runtimes::{
     Orchestrator, RunState,
-    api::Limits,
+    api::{Limits, Tokens},
     core::{
+        Store,
         run::{Backoff, Reason, Retry},
         serde_json::json,
+        store::MemoryStore,
         target::{Exit, Phase},
     },
     data::ArtifactFilter,
 };
 
-use crate::scene::{Scene, ask, request, serve, until, within};
+use crate::scene::{Elsewhere, Scene, ask, request, serve, until, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_run_reports_is_on_it_while_it_goes_on_and_at_its_end() {
@@ -140,4 +144,28 @@ async fn who_takes_a_run_up_finds_what_it_reported_meanwhile() {
     until(&mut handle, |run| run.status.results.contains_key("alone")).await;
     target.see(&key, 0, Phase::Ended(Exit::Code(0))).await;
     assert_eq!(within(handle.wait()).await.unwrap().state(), RunState::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn homes_that_share_a_store_share_tokens_and_reports() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let target = Arc::new(Elsewhere::default());
+    let open = |home: &Path| Orchestrator::builder(home).store(Arc::clone(&store));
+    let follows = open(one.path()).target(target.clone()).open().await.unwrap();
+    let serves = open(two.path()).recover(false).open().await.unwrap();
+    let (_, address, _end, _) = serve(&serves, Limits::default()).await;
+    serves.set_endpoint(&format!("http://{address}/")).await.unwrap();
+    assert_eq!(follows.endpoint().await.unwrap(), Some(format!("http://{address}")));
+
+    let mut handle = follows.submit(request()).await.unwrap();
+    let key = handle.key();
+    target.see(&key, 0, Phase::Running).await;
+    let token = Tokens::open(&follows).await.unwrap().token(&key, 0);
+    let path = format!("PATCH /api/v1/projects/default/runs/{}", key.uid);
+    ask(address, token.expose(), &path, r#"{"status.results": {"far": 1}}"#).await.ok();
+    until(&mut handle, |run| run.status.results.contains_key("far")).await;
+    target.see(&key, 0, Phase::Ended(Exit::Code(0))).await;
+    assert_eq!(within(handle.wait()).await.unwrap().state(), RunState::Completed);
+    assert!(!one.path().join("token-key").exists() && !two.path().join("token-key").exists());
 }
