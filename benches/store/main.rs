@@ -30,10 +30,7 @@ use runtime_core::{
     store::RunRecord,
 };
 use runtimes::store::SqliteStore;
-use sqlx::{
-    Connection, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
+use rusqlite::Connection;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 const WRITERS: u32 = 32;
@@ -65,30 +62,29 @@ fn record(n: u32) -> RunRecord {
     RunRecord { run: run.into(), revision: 0, owner: "one".to_owned(), target: "host".to_owned(), attempt: 0 }
 }
 
-/// SQLite alone, with the same promises: one connection, BEGIN, INSERT, COMMIT.
+/// SQLite alone, with the same promises, in the thread of whoever writes: BEGIN, INSERT, COMMIT.
 struct Floor {
-    connection: SqliteConnection,
+    connection: Connection,
     insert: &'static str,
 }
 
 impl Floor {
-    async fn connect(path: &Path, insert: &'static str) -> Self {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .pragma("wal_autocheckpoint", "4096");
-        let connection = SqliteConnection::connect_with(&options).await.unwrap();
+    fn connect(path: &Path, insert: &'static str) -> Self {
+        let connection = Connection::open(path).unwrap();
+        for (name, value) in
+            [("journal_mode", "WAL"), ("synchronous", "FULL"), ("wal_autocheckpoint", "4096")]
+        {
+            connection.pragma_update(None, name, value).unwrap();
+        }
         Self { connection, insert }
     }
 
     /// A table with a key and no other index: the least that a store could do.
-    async fn bare(path: &Path) -> Self {
+    fn bare(path: &Path) -> Self {
         let insert = "INSERT INTO runs (uid, body, labels) VALUES (?, ?, ?)";
-        let mut floor = Self::connect(path, insert).await;
+        let floor = Self::connect(path, insert);
         let create = "CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, uid TEXT UNIQUE, labels TEXT, body TEXT)";
-        sqlx::query(create).execute(&mut floor.connection).await.unwrap();
+        floor.connection.execute_batch(create).unwrap();
         floor
     }
 
@@ -99,16 +95,17 @@ impl Floor {
                       state, terminal, owner, target, attempt, created, updated) VALUES (?, ?, ?, 0, 1, 'project-1', \
                       'train-fit', 'train', 'project-1/train@2b5e1d7c44a1f0a1b2c3d4e5f60718293a4b5c6d', 'created', 0, \
                       'one', 'host', 0, unixepoch() * 1000000, unixepoch() * 1000000)";
-        Self::connect(path, insert).await
+        Self::connect(path, insert)
     }
 
-    async fn write(&mut self, record: &RunRecord) {
+    fn write(&self, record: &RunRecord) {
         let body = serde_json::to_string(&record.run).unwrap();
         let labels = serde_json::to_string(&record.run.metadata.labels).unwrap();
-        let mut transaction = self.connection.begin().await.unwrap();
-        let insert = sqlx::query(self.insert).bind(record.run.metadata.uid.as_str()).bind(body).bind(labels);
-        insert.execute(&mut *transaction).await.unwrap();
-        transaction.commit().await.unwrap();
+        let execute = |sql| self.connection.prepare_cached(sql).unwrap().execute([]).unwrap();
+        execute("BEGIN");
+        let mut insert = self.connection.prepare_cached(self.insert).unwrap();
+        insert.execute([record.run.metadata.uid.as_str(), &body, &labels]).unwrap();
+        execute("COMMIT");
     }
 }
 
@@ -156,17 +153,17 @@ async fn concurrent<S: Store + 'static>(
 /// The ratios, measured side by side so that a busy machine hurts all alike.
 async fn ratios(folder: &Path) {
     const RUNS: u32 = 1000;
-    let mut bare = Floor::bare(&folder.join("bare.db")).await;
-    let mut same = Floor::same_tables(&folder.join("same.db")).await;
+    let bare = Floor::bare(&folder.join("bare.db"));
+    let same = Floor::same_tables(&folder.join("same.db")).await;
     let store = Arc::new(SqliteStore::open(folder.join("ratio.db")).await.unwrap());
     let mut times = [const { Vec::new() }; 3];
     for n in 0..RUNS {
         let record = record(n);
         let started = Instant::now();
-        bare.write(&record).await;
+        bare.write(&record);
         times[0].push(started.elapsed());
         let started = Instant::now();
-        same.write(&record).await;
+        same.write(&record);
         times[1].push(started.elapsed());
         let started = Instant::now();
         store.create_run(&record).await.unwrap();
@@ -227,11 +224,11 @@ fn median(mut times: Vec<Duration>) -> Duration {
 fn writes(criterion: &mut Criterion, runtime: &Runtime, folder: &Path) {
     let mut group = criterion.benchmark_group("write");
     let next = Arc::new(AtomicU32::new(0));
-    let floor = tokio::sync::Mutex::new(runtime.block_on(Floor::same_tables(&folder.join("bench-floor.db"))));
+    let floor = runtime.block_on(Floor::same_tables(&folder.join("bench-floor.db")));
     group.bench_function("sqlite alone, one at a time", |bencher| {
         bencher.to_async(runtime).iter(async || {
             let record = record(next.fetch_add(1, Ordering::Relaxed));
-            floor.lock().await.write(&record).await;
+            floor.write(&record);
         });
     });
     let store = Arc::new(runtime.block_on(SqliteStore::open(folder.join("bench.db"))).unwrap());

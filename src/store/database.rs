@@ -76,7 +76,7 @@ impl<D: Database> DatabaseStore<D> {
             changes: Arc::clone(&changes),
             subscribed: Arc::clone(&subscribed),
         };
-        if E::OWN_THREAD {
+        if E::BLOCKS {
             on_own_thread(writer.run())?;
         } else {
             tokio::spawn(writer.run());

@@ -28,21 +28,24 @@ pub(super) type Counts = Vec<Result<u64>>;
 
 /// A database as its writer sees it.
 pub(super) trait Engine: Send + 'static {
-    /// Whether the writer has a thread for itself, or is a task beside others.
-    const OWN_THREAD: bool;
+    /// What goes wrong with the database.
+    type Fault: std::error::Error + Send + Sync + 'static;
+
+    /// Whether it blocks its thread while it works: then the writer has one for itself, and is no task beside others.
+    const BLOCKS: bool;
 
     /// Makes all these changes durable, or none, however long the database is busy or away, within reason. A change
     /// whose condition does not hold counts 0 and hinders nobody.
-    fn commit(&mut self, batch: &[Request]) -> impl Future<Output = sqlx::Result<Counts>> + Send;
+    fn commit(&mut self, batch: &[Request]) -> impl Future<Output = Result<Counts, Self::Fault>> + Send;
 
     /// Whether the fault is in what was written, and not in the database or the way to it.
-    fn is_about_data(error: &sqlx::Error) -> bool;
+    fn is_about_data(error: &Self::Fault) -> bool;
 
     /// Whether what was written belongs to something that is not there.
-    fn is_orphan(error: &sqlx::Error) -> bool;
+    fn is_orphan(error: &Self::Fault) -> bool;
 
     /// The error of an operation; one fault may be the error of many.
-    fn error(&self, operation: &'static str, error: Arc<sqlx::Error>) -> Error;
+    fn error(&self, operation: &'static str, error: Arc<Self::Fault>) -> Error;
 
     /// Somebody wants to be told of what others change: says how often to look, or `None` where looking is not
     /// needed, because the database itself rings the bell.
@@ -52,7 +55,7 @@ pub(super) trait Engine: Send + 'static {
     fn look(&mut self) -> impl Future<Output = bool> + Send;
 
     /// Lets go of the database.
-    fn close(self) -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn close(self) -> impl Future<Output = Result<(), Self::Fault>> + Send;
 }
 
 /// A change of the store. The answer counts what it changed: 0 says that a condition did not hold.
@@ -192,6 +195,10 @@ impl<E: Engine> Writer<E> {
                 async { tell(&self.changes, before) }
             );
             done = Some((batch, counts));
+            if E::BLOCKS {
+                // The next batch would not let them be told.
+                tell(&self.changes, done.take());
+            }
         }
         if let Err(error) = self.engine.close().await {
             warn!(%error, "the store was not closed cleanly; nothing is lost");
@@ -254,7 +261,7 @@ async fn write<E: Engine>(engine: &mut E, batch: &[Request]) -> Counts {
     }
 }
 
-fn failed<E: Engine>(engine: &E, request: &Request, error: Arc<sqlx::Error>) -> Error {
+fn failed<E: Engine>(engine: &E, request: &Request, error: Arc<E::Fault>) -> Error {
     if E::is_orphan(&error)
         && let Some(orphan) = request.write.orphan()
     {

@@ -143,8 +143,10 @@ impl PostgresEngine {
 }
 
 impl Engine for PostgresEngine {
+    type Fault = sqlx::Error;
+
     // Its connections belong to the runtime in which they were made.
-    const OWN_THREAD: bool = false;
+    const BLOCKS: bool = false;
 
     /// Commits a batch; again, on another connection where need be, while the server is away for a moment. What was
     /// committed without an answer is not made again.

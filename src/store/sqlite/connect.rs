@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,10 +12,10 @@ use sqlx::{
     Connection, SqlSafeStr, SqliteConnection, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     query, query_scalar,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
-use super::error::{from_migrate, from_sqlx, is_busy, not_a_store};
+use super::error::{Fault, from_migrate, from_sqlite, from_sqlx, not_a_store};
 
 /// "RUNT", as the first migration writes it.
 const APPLICATION_ID: i64 = 0x5255_4e54;
@@ -35,16 +36,29 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "topics, and lists without iterations", include_str!("migrations/0003_topics_and_iterations.sql")),
 ];
 
+/// What holds for all connections.
+const PRAGMAS: &[(&str, &str)] = &[
+    ("foreign_keys", "ON"),
+    // FULL in WAL mode: the log is on the disk before a commit returns, also on disks that lie a little (macOS).
+    ("synchronous", "FULL"),
+    ("fullfsync", "ON"),
+    ("checkpoint_fullfsync", "ON"),
+    // The log is copied into the file every 16 MiB, and does not keep more on the disk after a peak.
+    ("wal_autocheckpoint", "4096"),
+    ("journal_size_limit", "67108864"),
+    // Statements with triggers keep what they may have to take back: in memory, not in a file for each.
+    ("temp_store", "MEMORY"),
+    ("trusted_schema", "OFF"),
+];
+
+/// How many statements of the writer stay prepared: all there are.
+const STATEMENTS: usize = 32;
+
 /// Opens the file for writing: creates it where there is none, and brings its tables up to date.
-pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {
+pub(super) async fn writer(path: &Path) -> Result<rusqlite::Connection> {
     let failed = |error| from_sqlx(path, "store.open", error);
     prepare_folder(path)?;
-    let options = options(path)
-        .create_if_missing(true)
-        // One for each way in which a transaction begins, and the others.
-        .statement_cache_capacity(200)
-        // 8 MiB: the pages of the indexes that every write needs.
-        .pragma("cache_size", "-8192");
+    let options = options(path).create_if_missing(true);
     let mut connection =
         patient(async || SqliteConnection::connect_with(&options).await).await.map_err(failed)?;
     // Before anything is changed: is it ours to change?
@@ -54,6 +68,27 @@ pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {
         .await
         .map_err(failed)?;
     migrate(&mut connection, path).await?;
+    let opened = {
+        let path = path.to_owned();
+        // It may have to wait for another process.
+        tokio::task::spawn_blocking(move || open_writer(&path)).await
+    };
+    let opened = opened.map_err(|error| Error::internal("the store was not opened").source(error))?;
+    // Only now: the last connection that is closed would take the log away, and the next one make it again.
+    connection.close().await.map_err(failed)?;
+    opened.map_err(|error| from_sqlite(path, "store.open", Arc::new(error)))
+}
+
+/// The connection that writes, to a file that is as it should be.
+fn open_writer(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
+    let connection = rusqlite::Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    for (name, value) in PRAGMAS {
+        connection.pragma_update(None, name, value)?;
+    }
+    // 8 MiB: the pages of the indexes that every write needs.
+    connection.pragma_update(None, "cache_size", -8192)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
@@ -66,20 +101,8 @@ pub(super) fn readers(path: &Path) -> SqlitePool {
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .foreign_keys(true)
-        .busy_timeout(BUSY)
-        // FULL in WAL mode: the log is on the disk before a commit returns, also on disks that lie a little (macOS).
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("fullfsync", "ON")
-        .pragma("checkpoint_fullfsync", "ON")
-        // The log is copied into the file every 16 MiB, and does not keep more on the disk after a peak.
-        .pragma("wal_autocheckpoint", "4096")
-        .pragma("journal_size_limit", "67108864")
-        // Statements with triggers keep what they may have to take back: in memory, not in a file for each.
-        .pragma("temp_store", "MEMORY")
-        .pragma("trusted_schema", "OFF")
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY);
+    PRAGMAS.iter().fold(options, |options, (name, value)| options.pragma(*name, *value))
 }
 
 fn prepare_folder(path: &Path) -> Result<()> {
@@ -175,7 +198,7 @@ async fn patient<T>(mut attempt: impl AsyncFnMut() -> sqlx::Result<T>) -> sqlx::
     let started = Instant::now();
     loop {
         match attempt().await {
-            Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => pause().await,
+            Err(error) if error.is_busy() && started.elapsed() < PATIENCE => pause().await,
             result => return result,
         }
     }
@@ -184,4 +207,27 @@ async fn patient<T>(mut attempt: impl AsyncFnMut() -> sqlx::Result<T>) -> sqlx::
 /// A moment for the process that holds the lock.
 pub(super) async fn pause() {
     tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An acknowledged write survives a power cut only with these, and orphans are refused only with one of them.
+    #[tokio::test]
+    async fn the_writer_keeps_its_promises() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(&folder.path().join("store.db")).await.unwrap();
+        let ask = |name: &str| {
+            let text = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+            writer.pragma_query_value(None, name, text).unwrap()
+        };
+        const FULL: i64 = 2;
+        assert_eq!(ask("journal_mode"), "wal".to_owned().into());
+        assert_eq!(ask("synchronous"), FULL.into());
+        for name in ["fullfsync", "checkpoint_fullfsync", "foreign_keys"] {
+            assert_eq!(ask(name), 1.into(), "{name}");
+        }
+        assert_eq!(ask("trusted_schema"), 0.into());
+    }
 }

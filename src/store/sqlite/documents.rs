@@ -1,118 +1,71 @@
 //! Documents: written by name and revision, read by name, by run, by what is due.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use runtime_core::{
     Result,
     run::RunKey,
     store::{Document, DocumentFilter},
 };
-use sqlx::{
-    Arguments, AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool,
-    error::BoxDynError,
-    query, query_with,
-    sqlite::{SqliteArguments, SqliteRow},
-};
+use rusqlite::{Connection, params};
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool, sqlite::SqliteRow};
 
-use super::{
-    error::{from_sqlx, unreadable},
-    statement::{MAX_ROWS, sized, sizes, values},
-};
+use super::error::{from_sqlx, unreadable};
 use crate::store::row::{DocumentRow, Which, time};
 
 /// The columns, in the order in which they are bound and read.
 const COLUMNS: &str = "kind, project, name, revision, run, iteration, due, updated, body, topic";
-const COLUMN_COUNT: usize = 10;
 
-/// The statements that write documents, for one or for many: as those that write runs.
-pub(super) struct DocumentStatements {
-    insert: Vec<Arc<str>>,
-    change: Vec<Arc<str>>,
-    upsert: Vec<Arc<str>>,
+/// The statements that write: the same values for each, in the order of [`COLUMNS`].
+macro_rules! insert {
+    ($rest:literal) => {
+        concat!(
+            "INSERT INTO documents (kind, project, name, revision, run, iteration, due, updated, body, topic) \
+             VALUES (?1, ?2, ?3, 1, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (kind, name, project) DO ",
+            $rest
+        )
+    };
+}
+const INSERT: &str = insert!("NOTHING");
+const UPSERT: &str = insert!(
+    "UPDATE SET revision = documents.revision + 1, run = excluded.run, iteration = excluded.iteration, \
+     due = excluded.due, updated = excluded.updated, body = excluded.body, topic = excluded.topic"
+);
+const CHANGE: &str = "UPDATE documents SET revision = revision + 1, run = ?5, iteration = ?6, due = ?7, \
+    updated = ?8, body = ?9, topic = ?10 WHERE kind = ?1 AND project = ?2 AND name = ?3 AND revision = ?4";
+
+/// Writes one that is new, or of which the revision is the stored one; gives how many.
+pub(super) fn put(on: &Connection, row: &DocumentRow) -> rusqlite::Result<usize> {
+    write(on, if row.which.revision == Some(0) { INSERT } else { CHANGE }, row)
 }
 
-impl DocumentStatements {
-    pub(super) fn new() -> Self {
-        let rows = |rows| format!("WITH n ({COLUMNS}) AS ({})", values(rows, COLUMN_COUNT));
-        let insert = |count| {
-            format!(
-                "{} INSERT INTO documents ({COLUMNS}) SELECT kind, project, name, 1, run, iteration, due, updated, body, \
-                 topic FROM n WHERE kind IS NOT NULL ON CONFLICT (kind, name, project) DO",
-                rows(count)
-            )
-        };
-        let set = |new: &str| {
-            format!(
-                "SET revision = documents.revision + 1, run = {new}.run, iteration = {new}.iteration, due = {new}.due, \
-                 updated = {new}.updated, body = {new}.body, topic = {new}.topic"
-            )
-        };
-        let change = |count| {
-            format!(
-                "{} UPDATE documents {} FROM n WHERE documents.kind = n.kind AND documents.project = n.project \
-                 AND documents.name = n.name AND documents.revision = n.revision",
-                rows(count),
-                set("n")
-            )
-        };
-        let upsert = |count| format!("{} UPDATE {}", insert(count), set("excluded"));
-        Self {
-            insert: sizes().map(|count| format!("{} NOTHING", insert(count)).into()).collect(),
-            change: sizes().map(|count| change(count).into()).collect(),
-            upsert: sizes().map(|count| upsert(count).into()).collect(),
-        }
-    }
-
-    /// Writes those that are new, or of which the revision is the stored one; gives how many.
-    pub(super) async fn put(&self, on: &mut SqliteConnection, rows: &[&DocumentRow]) -> sqlx::Result<u64> {
-        let (new, changed): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.which.revision == Some(0));
-        Ok(write(on, &self.insert, &new).await? + write(on, &self.change, &changed).await?)
-    }
-
-    /// Writes them, whatever is there.
-    pub(super) async fn upsert(&self, on: &mut SqliteConnection, rows: &[&DocumentRow]) -> sqlx::Result<u64> {
-        write(on, &self.upsert, rows).await
-    }
+/// Writes them, whatever is there.
+pub(super) fn upsert(on: &Connection, rows: &[DocumentRow]) -> rusqlite::Result<()> {
+    rows.iter().try_for_each(|row| write(on, UPSERT, row).map(drop))
 }
 
-async fn write(
-    on: &mut SqliteConnection,
-    statements: &[Arc<str>],
-    rows: &[&DocumentRow],
-) -> sqlx::Result<u64> {
-    let mut written = 0;
-    for chunk in rows.chunks(MAX_ROWS) {
-        let mut arguments = SqliteArguments::default();
-        arguments.reserve(chunk.len() * COLUMN_COUNT, 0);
-        for row in chunk {
-            bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
-        }
-        let sql = AssertSqlSafe(Arc::clone(sized(statements, chunk.len())?));
-        written += query_with(sql, arguments).execute(&mut *on).await?.rows_affected();
-    }
-    Ok(written)
-}
-
-fn bind(arguments: &mut SqliteArguments, row: &DocumentRow) -> Result<(), BoxDynError> {
+fn write(on: &Connection, sql: &str, row: &DocumentRow) -> rusqlite::Result<usize> {
     let DocumentRow { which, topic, parent, due, now, body } = row;
-    arguments.add(which.kind.as_str())?;
-    arguments.add(which.project.as_str())?;
-    arguments.add(which.name.as_str())?;
-    arguments.add(which.revision)?;
-    arguments.add(parent.as_ref().map(|run| run.uid.as_str()))?;
-    arguments.add(parent.as_ref().map(|run| run.iteration))?;
-    arguments.add(due)?;
-    arguments.add(now)?;
-    arguments.add(Arc::clone(body))?;
-    arguments.add(topic.as_deref())
+    on.prepare_cached(sql)?.execute(params![
+        which.kind,
+        which.project,
+        which.name,
+        which.revision,
+        parent.as_ref().map(|run| run.uid.as_str()),
+        parent.as_ref().map(|run| run.iteration),
+        due,
+        now,
+        body,
+        topic,
+    ])
 }
 
 /// Deletes it; gives how many there were.
-pub(super) async fn delete(on: &mut SqliteConnection, which: &Which) -> sqlx::Result<u64> {
-    let sql = "DELETE FROM documents WHERE kind = ?1 AND project = ?2 AND name = ?3 \
-               AND revision = coalesce(?4, revision)";
-    let statement = query(sql).bind(&which.kind).bind(&which.project).bind(&which.name).bind(which.revision);
-    Ok(statement.execute(on).await?.rows_affected())
+pub(super) fn delete(on: &Connection, which: &Which) -> rusqlite::Result<usize> {
+    on.prepare_cached(
+        "DELETE FROM documents WHERE kind = ?1 AND project = ?2 AND name = ?3 AND revision = coalesce(?4, revision)",
+    )?
+    .execute(params![which.kind, which.project, which.name, which.revision])
 }
 
 pub(super) async fn get(
@@ -208,7 +161,7 @@ fn read_columns(row: &SqliteRow) -> sqlx::Result<(Document, Option<i64>, i64, St
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{Connection, Executor};
+    use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 
     use super::*;
 

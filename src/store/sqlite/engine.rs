@@ -1,4 +1,6 @@
 //! SQLite as the writer sees it: patient with other processes, which it finds out about by looking.
+//!
+//! SQLite works in the writer's own thread: a change is written where it arrives, and not handed on once more.
 
 use std::{
     path::Path,
@@ -7,14 +9,13 @@ use std::{
 };
 
 use runtime_core::Error;
-use sqlx::{Connection, SqliteConnection, query_scalar};
+use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::{
     batch::commit,
     connect::{PATIENCE, pause},
-    error::{from_sqlx, is_about_data, is_busy, is_orphan},
-    statement::Statements,
+    error::{Fault, from_sqlite, is_about_data, is_orphan},
 };
 use crate::store::writer::{Counts, Engine, Request};
 
@@ -24,60 +25,61 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The connection that writes.
 pub(super) struct SqliteEngine {
     path: Arc<Path>,
-    connection: SqliteConnection,
-    statements: Statements,
+    connection: Connection,
     /// What was seen at the last look.
     version: Option<i64>,
 }
 
 impl SqliteEngine {
-    pub(super) fn new(path: Arc<Path>, connection: SqliteConnection) -> Self {
-        Self { path, connection, statements: Statements::new(), version: None }
+    pub(super) fn new(path: Arc<Path>, connection: Connection) -> Self {
+        Self { path, connection, version: None }
     }
 
     /// A number that changes with the commits of others, and not with those of this connection.
-    async fn version(&mut self) -> Option<i64> {
-        query_scalar("PRAGMA data_version").fetch_one(&mut self.connection).await.ok()
+    fn version(&self) -> Option<i64> {
+        self.connection.pragma_query_value(None, "data_version", |row| row.get(0)).ok()
     }
 }
 
 impl Engine for SqliteEngine {
-    const OWN_THREAD: bool = true;
+    type Fault = rusqlite::Error;
+
+    const BLOCKS: bool = true;
 
     /// Commits a batch, again while another process is in the way.
-    async fn commit(&mut self, batch: &[Request]) -> sqlx::Result<Counts> {
+    async fn commit(&mut self, batch: &[Request]) -> rusqlite::Result<Counts> {
         let started = Instant::now();
         loop {
-            match commit(&mut self.connection, &self.statements, batch).await {
-                Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => pause().await,
+            match commit(&self.connection, batch) {
+                Err(error) if error.is_busy() && started.elapsed() < PATIENCE => pause().await,
                 result => return result,
             }
         }
     }
 
-    fn is_about_data(error: &sqlx::Error) -> bool {
+    fn is_about_data(error: &rusqlite::Error) -> bool {
         is_about_data(error)
     }
 
-    fn is_orphan(error: &sqlx::Error) -> bool {
+    fn is_orphan(error: &rusqlite::Error) -> bool {
         is_orphan(error)
     }
 
-    fn error(&self, operation: &'static str, error: Arc<sqlx::Error>) -> Error {
-        from_sqlx(&self.path, operation, error)
+    fn error(&self, operation: &'static str, error: Arc<rusqlite::Error>) -> Error {
+        from_sqlite(&self.path, operation, error)
     }
 
     async fn watch(&mut self, _: &Arc<watch::Sender<u64>>) -> Option<Duration> {
-        self.version = self.version().await;
+        self.version = self.version();
         Some(LOOK)
     }
 
     async fn look(&mut self) -> bool {
-        let seen = self.version().await;
+        let seen = self.version();
         std::mem::replace(&mut self.version, seen) != seen
     }
 
-    async fn close(self) -> sqlx::Result<()> {
-        self.connection.close().await
+    async fn close(self) -> rusqlite::Result<()> {
+        self.connection.close().map_err(|(_, error)| error)
     }
 }

@@ -20,37 +20,65 @@ mod code {
     pub(super) const IO_SHARED_MEMORY_SIZE: i32 = 4874;
 }
 
-/// The extended result code, where it came from SQLite.
-fn code_of(error: &sqlx::Error) -> Option<i32> {
-    error.as_database_error()?.code()?.parse().ok()
+/// What a connection of one or the other kind says: of those that read, or of the one that writes.
+pub(super) trait Fault: std::error::Error + Send + Sync + 'static {
+    /// The extended result code, where it came from SQLite.
+    fn code(&self) -> Option<i32>;
+
+    /// Whether another process holds the database at the moment.
+    fn is_busy(&self) -> bool {
+        matches!(self.code().map(|code| code & 0xff), Some(code::BUSY | code::LOCKED))
+    }
 }
 
-/// Whether another process holds the database at the moment.
-pub(super) fn is_busy(error: &sqlx::Error) -> bool {
-    matches!(code_of(error).map(|code| code & 0xff), Some(code::BUSY | code::LOCKED))
+impl Fault for sqlx::Error {
+    fn code(&self) -> Option<i32> {
+        self.as_database_error()?.code()?.parse().ok()
+    }
+}
+
+impl Fault for rusqlite::Error {
+    fn code(&self) -> Option<i32> {
+        self.sqlite_error().map(|error| error.extended_code)
+    }
 }
 
 /// Whether the fault is in what was written, and not in the file, the disk or the connection.
-pub(super) fn is_about_data(error: &sqlx::Error) -> bool {
+pub(super) fn is_about_data(error: &rusqlite::Error) -> bool {
     const CONSTRAINT: i32 = 19;
     const MISMATCH: i32 = 20;
-    match code_of(error).map(|code| code & 0xff) {
+    match error.code().map(|code| code & 0xff) {
         Some(code) => matches!(code, code::TOO_BIG | CONSTRAINT | MISMATCH),
-        None => matches!(error, sqlx::Error::Encode(_) | sqlx::Error::Protocol(_)),
+        None => matches!(error, rusqlite::Error::ToSqlConversionFailure(_)),
     }
 }
 
 /// Whether what was written belongs to something that is not there.
-pub(super) fn is_orphan(error: &sqlx::Error) -> bool {
+pub(super) fn is_orphan(error: &rusqlite::Error) -> bool {
     const FOREIGN_KEY: i32 = 787;
-    code_of(error) == Some(FOREIGN_KEY)
+    error.code() == Some(FOREIGN_KEY)
+}
+
+/// The error of an operation of a connection that reads.
+pub(super) fn from_sqlx(path: &Path, operation: &'static str, error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            closed(path).operation(operation).source(error)
+        }
+        sqlx::Error::PoolTimedOut => {
+            Error::new(ErrorKind::Unavailable, format!("too many readers wait for {}", path.display()))
+                .help("try again")
+                .operation(operation)
+                .source(error)
+        }
+        error => from_sqlite(path, operation, Arc::new(error)),
+    }
 }
 
 /// The error of an operation on the store in this file; one fault may be the error of many.
-pub(super) fn from_sqlx(path: &Path, operation: &'static str, error: impl Into<Arc<sqlx::Error>>) -> Error {
-    let error = error.into();
+pub(super) fn from_sqlite<F: Fault>(path: &Path, operation: &'static str, error: Arc<F>) -> Error {
     let file = path.display();
-    let extended = code_of(&error);
+    let extended = error.code();
     let full = || {
         Error::new(
             ErrorKind::Exhausted,
@@ -80,10 +108,6 @@ pub(super) fn from_sqlx(path: &Path, operation: &'static str, error: impl Into<A
             .help("check its space and the system's log, then try again"),
         Some(code::TOO_BIG) => Error::invalid("status", "the object is too large to be stored")
             .help("write large results to a file and log it as an artifact"),
-        _ if matches!(*error, sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed) => closed(path),
-        _ if matches!(*error, sqlx::Error::PoolTimedOut) => {
-            Error::new(ErrorKind::Unavailable, format!("too many readers wait for {file}")).help("try again")
-        }
         _ => Error::internal(format!("the store in {file} failed: {error}")),
     };
     built.operation(operation).source(error)
