@@ -29,6 +29,8 @@ pub(super) enum Answer {
     Object(u16, Arc<Object>),
     Value(u16, Value),
     Text(Bytes),
+    /// There is nothing to say.
+    Empty,
     /// A list, which is JSON text by now.
     Json(Bytes),
     Stream(&'static str, Body),
@@ -65,7 +67,10 @@ impl Call<'_> {
             ("patch", None) => self.patch(false),
             ("delete", None) => self.delete(),
             ("deletecollection", None) => self.delete_all(),
-            _ => Err(Refusal::unknown()),
+            _ => {
+                let message = "the server does not allow this method on the requested resource";
+                Err(Refusal::new(405, "MethodNotAllowed", message))
+            }
         }
     }
 
@@ -157,11 +162,21 @@ impl Call<'_> {
         // One form is kept, whatever version it came in.
         let kept = self.resource.api_version(&self.resource.versions[0]);
         map(&mut value).insert("apiVersion".to_owned(), kept.into());
-        if value.to_string().len() > LARGEST && value["kind"] != "Secret" && value["kind"] != "ConfigMap" {
-            let message = "etcdserver: request is too large";
-            return Err(Refusal::new(500, "InternalError", message));
-        }
+        self.check_size(&value)?;
         Ok(value)
+    }
+
+    /// Nothing larger can be kept. What is small by far is not measured.
+    fn check_size(&self, value: &Value) -> Result<(), Refusal> {
+        let before =
+            self.world.tables[self.id].objects.get(&self.key()).map_or(0, |object| object.text().len());
+        let measured = self.request.body.len() + before > LARGEST / 2;
+        // These say themselves how large they may be.
+        let known = self.resource.is("", "Secret") || self.resource.is("", "ConfigMap");
+        if measured && !known && value.to_string().len() > LARGEST {
+            return Err(Refusal::new(500, "InternalError", "etcdserver: request is too large"));
+        }
+        Ok(())
     }
 
     /// Fields that do not exist: left out, with or without a word, or refused.
@@ -212,6 +227,23 @@ impl Call<'_> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// An object as an item of a list: those of built-in resources do not repeat what the list says of all.
+pub(super) fn item(object: &Object, resource: &Resource, request: &Request) -> Bytes {
+    let text = present(object, resource, request);
+    if !resource.builtin || request.metadata_only {
+        return text;
+    }
+    let head = format!(
+        "{{\"apiVersion\":\"{}\",\"kind\":\"{}\",",
+        resource.api_version(&request.version),
+        resource.kind
+    );
+    match text.strip_prefix(head.as_bytes()) {
+        Some(rest) => [b"{", rest].concat().into(),
+        None => text,
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    object::{map, part},
+    object::{map, metadata, part},
     resource::Resource,
 };
 
@@ -142,6 +142,12 @@ pub(super) fn adopt(resource: &Resource, value: &mut Value) {
         for prefix in ["", "batch.kubernetes.io/"] {
             labels.insert(format!("{prefix}controller-uid"), uid.clone());
             labels.insert(format!("{prefix}job-name"), name.clone());
+        }
+        // A job without labels has those of its pods.
+        let labels = labels.clone();
+        let own = metadata(value).entry("labels").or_insert_with(|| json!({}));
+        if own.as_object().is_none_or(Map::is_empty) {
+            *own = labels.into();
         }
     }
     if resource.is_pod() {

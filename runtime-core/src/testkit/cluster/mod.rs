@@ -22,6 +22,7 @@
 //! (graces, TTLs, deadlines, delays), it goes with tokio's clock, and [`FakeCluster::advance`] puts it forward.
 
 mod access;
+mod acts;
 mod apply;
 mod call;
 mod clock;
@@ -31,10 +32,13 @@ mod defaults;
 mod discovery;
 mod evict;
 mod fault;
+mod fields;
 mod job;
+mod job_end;
 mod kubelet;
 mod life;
 mod logs;
+mod look;
 mod managed;
 mod names;
 mod object;
@@ -46,6 +50,7 @@ mod record;
 mod remove;
 mod request;
 mod resource;
+mod same;
 mod schema;
 mod selector;
 mod server;

@@ -20,6 +20,19 @@ impl Object {
     /// `metadata.resourceVersion` becomes the version.
     pub(super) fn new(mut value: Value, version: u64) -> Self {
         metadata(&mut value).insert("resourceVersion".to_owned(), version.to_string().into());
+        Self::tried(value, version)
+    }
+
+    /// One that is not kept, and has no version of its own.
+    pub(super) fn tried(mut value: Value, version: u64) -> Self {
+        // Texts begin alike, so that lists can leave out what all of their items have.
+        if let Value::Object(fields) = &mut value {
+            for name in ["kind", "apiVersion"] {
+                if let Some(own) = fields.shift_remove(name) {
+                    fields.shift_insert(0, name.to_owned(), own);
+                }
+            }
+        }
         Self { value, version, text: OnceLock::new() }
     }
 

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::json;
 
 use super::{
-    call::{Answer, Call, present},
+    call::{Answer, Call, item},
     object::Object,
     selector::Selector,
     status::Refusal,
@@ -115,7 +115,7 @@ impl Call<'_> {
             if at > 0 {
                 text.put_u8(b',');
             }
-            text.put_slice(&present(object, &self.resource, self.request));
+            text.put_slice(&item(object, &self.resource, self.request));
         }
         text.put_slice(b"]}");
         text.freeze()

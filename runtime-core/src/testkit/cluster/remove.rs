@@ -179,7 +179,9 @@ impl World {
             let end =
                 self.clock.now().saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
             fields.insert("deletionTimestamp".to_owned(), clock::stamp(end).into());
-            fields.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+            if !resource.is("", "Namespace") {
+                fields.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+            }
         }
         if resource.is("", "Namespace") {
             value["status"]["phase"] = "Terminating".into();

@@ -5,7 +5,7 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::resource::Resource;
 
@@ -56,9 +56,10 @@ fn read<T: DeserializeOwned + Serialize>(value: Value) -> Result<(Value, Vec<Str
         let path = error.path().to_string();
         format!("{path}: {}", error.into_inner())
     })?;
-    let known = serde_json::to_value(&typed).map_err(|error| error.to_string())?;
+    let mut known = serde_json::to_value(&typed).map_err(|error| error.to_string())?;
     let mut lost = Vec::new();
     missing(&value, &known, "", &mut lost);
+    without_nothing(&mut known);
     Ok((known, lost))
 }
 
@@ -68,6 +69,22 @@ fn read_metadata(mut value: Value) -> Result<(Value, Vec<String>), String> {
     let (metadata, lost) = read::<ObjectMeta>(metadata)?;
     super::object::map(&mut value).insert("metadata".to_owned(), metadata);
     Ok((value, lost.into_iter().map(|field| format!("metadata.{field}")).collect()))
+}
+
+/// Leaves out lists and maps in which there is nothing, where they mean the same as none.
+fn without_nothing(value: &mut Value) {
+    let nothing = |value: &Value| {
+        value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+    };
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        // An empty list of managed fields is how they are cleared.
+        metadata.retain(|name, value| name == "managedFields" || !nothing(value));
+    }
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|name, value| {
+            !matches!(name.as_str(), "data" | "binaryData" | "stringData") || !nothing(value)
+        });
+    }
 }
 
 /// The fields that a value has and what was read of it has not.

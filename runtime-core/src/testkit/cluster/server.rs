@@ -7,19 +7,15 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Notify, watch};
 
 use super::{
     access::Forbid,
     fault::Fault,
     life::{Life, NODE},
-    object::{Object, map},
-    record::Seen,
-    remove::Deletion,
     resource::Resource,
-    world::{NAMESPACES, PODS, Signal, Work, World, key_of},
+    world::{PODS, Work, World},
 };
 
 type Script = dyn Fn(&Pod) -> Life + Send + Sync;
@@ -142,160 +138,6 @@ impl FakeCluster {
     pub fn advance(&self, by: Duration) {
         self.world().clock.advance(by);
         self.settle();
-    }
-
-    /// Ends all watches, as servers do from time to time.
-    pub fn drop_watches(&self) {
-        self.world().signal(&Signal::End);
-    }
-
-    /// The connections of all watches break.
-    pub fn break_watches(&self) {
-        self.world().signal(&Signal::Broken);
-    }
-
-    /// All watches are told that they fell behind (410), and end.
-    pub fn expire_watches(&self) {
-        self.world().signal(&Signal::Expired);
-    }
-
-    /// Sends a bookmark to all watches that want them.
-    pub fn bookmark(&self) {
-        let mut world = self.world();
-        let version = world.version;
-        world.signal(&Signal::Bookmark(version));
-    }
-
-    /// Forgets what was: watches and pages of lists that begin in the past get 410.
-    pub fn compact(&self) {
-        let mut world = self.world();
-        let version = world.version;
-        world.pages.clear();
-        for table in &mut world.tables {
-            table.history.clear();
-            table.since = version;
-        }
-    }
-
-    /// The server cannot be reached any more: all watches break, all requests fail.
-    pub fn stop(&self) {
-        let mut world = self.world();
-        world.faults.down = true;
-        world.signal(&Signal::Broken);
-    }
-
-    /// It can be reached again, and has all that it had.
-    pub fn start(&self) {
-        self.world().faults.down = false;
-    }
-
-    /// Stops and starts it. Watches cannot be taken up where they were, but begin anew.
-    pub fn restart(&self) {
-        self.stop();
-        self.compact();
-        self.start();
-    }
-
-    /// So many changes of each resource are known to watches that begin in the past; 4096 unless told otherwise.
-    pub fn keep_history(&self, changes: usize) {
-        self.world().history = changes;
-    }
-
-    /// A node is not heard of any more: its pods are not ready, and after five minutes they are to be deleted, which
-    /// nobody there does. Their logs cannot be read.
-    pub fn lose_node(&self, name: &str) {
-        self.world().lose_node(name);
-        self.settle();
-    }
-
-    /// A node that was lost is back.
-    pub fn find_node(&self, name: &str) {
-        self.world().find_node(name);
-        self.settle();
-    }
-
-    /// Creates an object, or makes it what is given: by no client, so that it is neither counted nor refused. Gives what
-    /// is kept, or none where the resource is unknown.
-    pub fn put(&self, object: &impl Serialize) -> Option<Value> {
-        let mut value = serde_json::to_value(object).ok()?;
-        let mut world = self.world();
-        let (kind, version) = (value["kind"].as_str()?.to_owned(), value["apiVersion"].as_str()?.to_owned());
-        let group = version.split_once('/').map_or("", |(group, _)| group);
-        let id = world.tables.iter().position(|table| table.resource.is(group, &kind))?;
-        let kept = match world.tables[id].objects.get(&key_of(&value)).cloned() {
-            Some(before) => {
-                for field in ["uid", "creationTimestamp"] {
-                    let kept = before.meta(field).cloned().unwrap_or_default();
-                    map(&mut value["metadata"]).insert(field.to_owned(), kept);
-                }
-                world.put(id, value)
-            }
-            None => {
-                world.stamp_new(&mut value);
-                world.put(id, value)
-            }
-        };
-        drop(world);
-        self.settle();
-        Some(kept.value.clone())
-    }
-
-    /// An object, by the plural of its resource, its namespace (empty where there is none) and its name.
-    pub fn object(&self, plural: &str, namespace: &str, name: &str) -> Option<Value> {
-        self.find(plural, namespace, name).map(|object| object.value.clone())
-    }
-
-    fn find(&self, plural: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        let key = (namespace.to_owned(), name.to_owned());
-        let world = self.world();
-        let tables = world.tables.iter().filter(|table| table.resource.plural == plural && !table.gone);
-        tables.filter_map(|table| table.objects.get(&key)).next().cloned()
-    }
-
-    /// All objects of a resource, in all namespaces.
-    pub fn objects(&self, plural: &str) -> Vec<Value> {
-        let world = self.world();
-        let tables = world.tables.iter().filter(|table| table.resource.plural == plural && !table.gone);
-        tables.flat_map(|table| table.objects.values()).map(|object| object.value.clone()).collect()
-    }
-
-    /// Deletes an object at once, by no client, whatever its finalizers. Whether there was one.
-    pub fn remove(&self, plural: &str, namespace: &str, name: &str) -> bool {
-        let key = (namespace.to_owned(), name.to_owned());
-        let mut world = self.world();
-        let Some(id) = world.tables.iter().position(|table| table.resource.plural == plural && !table.gone)
-        else {
-            return false;
-        };
-        if world.object(NAMESPACES, &key).is_some() && plural == "namespaces" {
-            world.delete(id, &key, &Deletion::now());
-        }
-        let found = world.remove(id, &key).is_some();
-        drop(world);
-        self.settle();
-        found
-    }
-
-    /// The last requests, in their order.
-    pub fn requests(&self) -> Vec<Seen> {
-        self.world().records.all()
-    }
-
-    /// How many requests there were of a verb on a resource; `*` stands for any, `pods/log` for a subresource.
-    pub fn count(&self, verb: &str, resource: &str) -> usize {
-        self.world().records.count(verb, resource)
-    }
-
-    /// Counts requests from zero.
-    pub fn forget_requests(&self) {
-        self.world().records.forget();
-    }
-
-    /// How many watches of a resource are open.
-    pub fn watches(&self, plural: &str) -> usize {
-        let world = self.world();
-        let tables = world.tables.iter().filter(|table| table.resource.plural == plural);
-        tables.flat_map(|table| &table.watchers).filter(|watcher| !watcher.to.is_closed()).count()
     }
 
     /// Waits until something is true of the server. It is asked after each request and each act.

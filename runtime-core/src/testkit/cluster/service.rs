@@ -133,6 +133,7 @@ impl FakeCluster {
                 text(code, "application/json", present(&object, &resource, request))
             }
             Ok(Answer::Value(code, value)) => text(code, "application/json", Bytes::from(value.to_string())),
+            Ok(Answer::Empty) => text(204, "text/plain", Bytes::new()),
             Ok(Answer::Text(bytes)) => text(200, "text/plain", bytes),
             Ok(Answer::Json(bytes)) => text(200, "application/json", bytes),
             Ok(Answer::Stream(kind, body)) => response(200, kind, body),

@@ -56,13 +56,9 @@ fn pod_spec(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
             &["Always", "OnFailure", "Never"],
         ));
     }
-    if spec["activeDeadlineSeconds"].as_i64().is_some_and(|seconds| seconds < 1) {
-        let value = spec["activeDeadlineSeconds"].to_string();
-        causes.push(Cause::invalid(
-            format!("{at}.activeDeadlineSeconds"),
-            &value,
-            "must be between 1 and 2147483647, inclusive",
-        ));
+    if let Some(seconds) = spec["activeDeadlineSeconds"].as_i64().filter(|seconds| *seconds < 1) {
+        let why = "must be between 1 and 2147483647, inclusive";
+        causes.push(Cause::wrong_number(format!("{at}.activeDeadlineSeconds"), seconds, why));
     }
     for (key, value) in spec["nodeSelector"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
@@ -139,7 +135,8 @@ fn job(spec: &Value, causes: &mut Vec<Cause>) {
     pod_spec(&spec["template"]["spec"], "spec.template.spec", causes);
     let policy = spec["template"]["spec"]["restartPolicy"].as_str().unwrap_or_default();
     if policy == "Always" {
-        causes.push(Cause::unsupported("spec.template.spec.restartPolicy", policy, &["OnFailure", "Never"]));
+        let why = "valid values: \"OnFailure\", \"Never\"";
+        causes.push(Cause::required("spec.template.spec.restartPolicy", why));
     }
     if spec.get("podFailurePolicy").is_some() && policy == "OnFailure" {
         let why = "only \"Never\" is supported when podFailurePolicy is specified";
@@ -150,7 +147,7 @@ fn job(spec: &Value, causes: &mut Vec<Cause>) {
     {
         if let Some(value) = spec[field].as_i64().filter(|value| *value < 0) {
             let why = "must be greater than or equal to 0";
-            causes.push(Cause::invalid(format!("spec.{field}"), &value.to_string(), why));
+            causes.push(Cause::wrong_number(format!("spec.{field}"), value, why));
         }
     }
 }
@@ -171,10 +168,9 @@ fn data(value: &Value, causes: &mut Vec<Cause>) {
         }
     }
     if size > LIMIT {
-        let (field, message) = match value["kind"].as_str() {
-            Some("Secret") => ("data", format!("Too long: must have at most {LIMIT} bytes")),
-            _ => ("", format!("Too long: must have at most {LIMIT} bytes")),
-        };
+        // A config map's is said of the whole, of which the path is shown like this.
+        let field = if value["kind"] == "Secret" { "data" } else { "[]" };
+        let message = format!("Too long: must have at most {LIMIT} bytes");
         causes.push(Cause { reason: "FieldValueTooLong", field: field.to_owned(), message });
     }
 }

@@ -13,11 +13,13 @@ use super::{
     access::Access,
     clock::{Clock, Timers},
     fault::Faults,
+    job::Book,
     kubelet::Lives,
     logs::Logs,
     object::{Event, Key, Object, What},
     record::Records,
     resource::{self, Resource},
+    same::same,
     status::Refusal,
 };
 
@@ -104,6 +106,7 @@ pub(super) struct World {
     pub(super) pages: VecDeque<(u64, u64, VecDeque<Arc<Object>>)>,
     pub(super) history: usize,
     pub(super) lost_nodes: HashSet<String>,
+    pub(super) jobs: HashMap<String, Book>,
     numbers: u64,
 }
 
@@ -134,6 +137,7 @@ impl World {
             pages: VecDeque::new(),
             history: 4096,
             lost_nodes: HashSet::new(),
+            jobs: HashMap::new(),
             numbers: 0x9e37_79b9_7f4a_7c15,
         };
         for resource in resource::builtin() {
@@ -362,42 +366,4 @@ impl World {
 pub(super) fn key_of(value: &Value) -> Key {
     let field = |name| value["metadata"][name].as_str().unwrap_or_default().to_owned();
     (field("namespace"), field("name"))
-}
-
-/// Whether two states differ in nothing but what the server counts.
-fn same(before: &Value, after: &Value) -> bool {
-    let (Value::Object(before), Value::Object(after)) = (before, after) else { return false };
-    let rest = |name: &str| name != "metadata";
-    let count = |map: &serde_json::Map<String, Value>| map.keys().filter(|name| rest(name)).count();
-    let same = |name: &String, value: &Value| after.get(name) == Some(value);
-    count(before) == count(after)
-        && before.iter().filter(|(name, _)| rest(name)).all(|(name, value)| same(name, value))
-        && same_metadata(&before["metadata"], &after["metadata"])
-}
-
-fn same_metadata(before: &Value, after: &Value) -> bool {
-    let counted = |name: &str| matches!(name, "resourceVersion" | "generation");
-    let fields = |value: &Value| -> Vec<(String, Value)> {
-        let map = value.as_object().into_iter().flatten();
-        let mut fields: Vec<_> = map
-            .filter(|(name, _)| !counted(name))
-            .map(|(name, value)| {
-                (name.clone(), if name == "managedFields" { timeless(value) } else { value.clone() })
-            })
-            .collect();
-        fields.sort_by(|a, b| a.0.cmp(&b.0));
-        fields
-    };
-    fields(before) == fields(after)
-}
-
-/// Managed fields without the times of their changes.
-fn timeless(value: &Value) -> Value {
-    let mut value = value.clone();
-    for entry in value.as_array_mut().into_iter().flatten() {
-        if let Some(entry) = entry.as_object_mut() {
-            entry.shift_remove("time");
-        }
-    }
-    value
 }

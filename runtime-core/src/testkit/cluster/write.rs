@@ -73,7 +73,7 @@ impl Call<'_> {
     /// Writes it, unless it was only to be tried.
     fn keep(&mut self, value: Value) -> Arc<Object> {
         if self.request.query.dry_run() {
-            return Arc::new(Object::new(value, self.world.version));
+            return Arc::new(Object::tried(value, self.world.version));
         }
         let object = self.world.put(self.id, value);
         let crd = self.world.find(CRDS.0, CRDS.1) == Some(self.id);
@@ -105,7 +105,12 @@ impl Call<'_> {
             let message = "Invalid value: 0x0: must be specified for an update".to_owned();
             let field = "metadata.resourceVersion".to_owned();
             let cause = Cause { reason: "FieldValueInvalid", field, message };
-            return Err(Refusal::invalid(&self.resource.group, &self.resource.kind, before.name(), &[cause]));
+            return Err(Refusal::invalid(
+                &self.resource.group,
+                &self.resource.plural,
+                before.name(),
+                &[cause],
+            ));
         }
         self.replace(&before, value, status, false).map(|object| Answer::Object(200, object))
     }
