@@ -6,13 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     kubelet::ended,
-    object::{Object, map, part},
-    remove::Deletion,
-    world::{EVENTS, NODES, Work, World},
+    object::Object,
+    world::{Work, World},
 };
-
-/// So long a node may be silent before its pods are given up.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Code, reason, message, signal.
 type End = (i32, Option<String>, Option<String>, Option<i32>);
@@ -142,120 +138,5 @@ impl World {
             status.set("message", message);
         });
         self.logs.end_all(uid);
-    }
-
-    /// A node is not heard of any more: it is unknown, its pods are not ready, and given up after five minutes.
-    pub(super) fn lose_node(&mut self, name: &str) {
-        if !self.lost_nodes.insert(name.to_owned()) {
-            return;
-        }
-        self.set_node(name, false);
-        for pod in self.pods_on(name) {
-            self.event(&pod, true, "NodeNotReady", "node-controller", "Node is not ready");
-            self.change(&pod, |status| {
-                let conditions = status.pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-                let ready = conditions.iter().find(|one| one["type"] == "Ready").cloned().unwrap_or_default();
-                let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
-                status.condition("Ready", "False", &text("reason"), &text("message"));
-            });
-        }
-        self.later(PATIENCE, Work::NodeGone(name.to_owned()));
-    }
-
-    /// Its pods are to be deleted; nobody there does it.
-    pub(super) fn node_gone(&mut self, name: &str) {
-        if !self.lost_nodes.contains(name) {
-            return;
-        }
-        for pod in self.pods_on(name).into_iter().filter(|pod| !pod.being_deleted()) {
-            let message = format!("Marking for deletion Pod {}/{}", pod.namespace(), pod.name());
-            self.event(&pod, false, "TaintManagerEviction", "taint-eviction-controller", &message);
-            self.change(&pod, |status| {
-                let message = "Taint manager: deleting due to NoExecute taint";
-                status.condition("DisruptionTarget", "True", "DeletionByTaintManager", message);
-            });
-            self.delete(self.pods(), &pod.key(), &Deletion::background());
-        }
-    }
-
-    /// The node is back: what was to end ends, what lived goes on.
-    pub(super) fn find_node(&mut self, name: &str) {
-        if !self.lost_nodes.remove(name) {
-            return;
-        }
-        self.set_node(name, true);
-        for pod in self.pods_on(name) {
-            if pod.being_deleted() {
-                self.work.push_back(Work::Terminate(pod.key()));
-            } else {
-                self.change(&pod, |status| status.refresh());
-                self.work.push_back(Work::Live(pod.uid().to_owned()));
-            }
-        }
-    }
-
-    fn pods_on(&self, node: &str) -> Vec<std::sync::Arc<Object>> {
-        let pods = self.tables[self.pods()].objects.values();
-        pods.filter(|pod| pod.str_at("/spec/nodeName") == node && !ended(pod)).cloned().collect()
-    }
-
-    fn set_node(&mut self, name: &str, ready: bool) {
-        let Some(nodes) = self.find(NODES.0, NODES.1) else { return };
-        let Some(node) = self.object(NODES, &(String::new(), name.to_owned())) else { return };
-        let now = self.clock.stamp();
-        let mut value = node.value.clone();
-        let (status, reason, message) = if ready {
-            ("True", "KubeletReady", "kubelet is posting ready status")
-        } else {
-            ("Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
-        };
-        let condition = json!({"type": "Ready", "status": status, "reason": reason, "message": message,
-            "lastHeartbeatTime": now, "lastTransitionTime": now});
-        part(&mut value, "status").insert("conditions".to_owned(), json!([condition]));
-        let spec = part(&mut value, "spec");
-        if ready {
-            spec.shift_remove("taints");
-        } else {
-            let taint = |effect: &str| json!({"key": "node.kubernetes.io/unreachable", "effect": effect, "timeAdded": now});
-            spec.insert("taints".to_owned(), json!([taint("NoSchedule"), taint("NoExecute")]));
-        }
-        self.put(nodes, value);
-    }
-
-    /// An event about an object; one that was there is counted.
-    pub(super) fn event(&mut self, about: &Object, warning: bool, reason: &str, by: &str, message: &str) {
-        let Some(events) = self.find(EVENTS.0, EVENTS.1) else { return };
-        let now = self.clock.stamp();
-        // Events that differ in nothing else are one, counted.
-        let same = super::digest(&[about.uid(), reason, message, by]);
-        let name = format!("{}.{same:016x}", about.name());
-        let namespace = if about.namespace().is_empty() { "default" } else { about.namespace() };
-        let key = (namespace.to_owned(), name.clone());
-        if let Some(before) = self.tables[events].objects.get(&key) {
-            let mut value = before.value.clone();
-            let count = value["count"].as_u64().unwrap_or(1) + 1;
-            map(&mut value).insert("count".to_owned(), count.into());
-            map(&mut value).insert("lastTimestamp".to_owned(), now.into());
-            self.put(events, value);
-            return;
-        }
-        let node = about.str_at("/spec/nodeName");
-        let mut source = json!({"component": by});
-        if by == "kubelet" && !node.is_empty() {
-            source["host"] = node.into();
-        }
-        let mut event = json!({
-            "kind": "Event", "apiVersion": "v1",
-            "metadata": {"name": name, "namespace": namespace},
-            "involvedObject": {
-                "kind": about.value["kind"], "namespace": about.namespace(), "name": about.name(), "uid": about.uid(),
-                "apiVersion": about.value["apiVersion"], "resourceVersion": about.version.to_string(),
-            },
-            "reason": reason, "message": message, "source": source, "firstTimestamp": now, "lastTimestamp": now,
-            "count": 1, "type": if warning { "Warning" } else { "Normal" }, "eventTime": null,
-            "reportingComponent": by, "reportingInstance": node,
-        });
-        self.stamp_new(&mut event);
-        self.put(events, event);
     }
 }

@@ -237,7 +237,7 @@ fn step<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
 fn fits(item: &Value, kind: &str, name: &str) -> bool {
     let wanted = &name[2..];
     if kind == "v:" {
-        return item.to_string() == wanted;
+        return serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| wanted == *item);
     }
     let Ok(Value::Object(keys)) = serde_json::from_str(wanted) else { return false };
     keys.iter().all(|(field, value)| match item.get(field) {

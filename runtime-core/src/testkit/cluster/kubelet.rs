@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     life::{Life, NODE, Step},
     object::{Key, Object, map},
     pod_status::Status,
     remove::Deletion,
-    world::{NODES, PODS, TableId, Work, World},
+    world::{PODS, TableId, Work, World},
 };
 
 /// The lives of all pods.
@@ -331,30 +331,6 @@ impl World {
             status.condition("DisruptionTarget", "True", "PreemptionByScheduler", &message);
         });
         self.delete(self.pods(), &pod.key(), &Deletion::background());
-    }
-
-    /// A node that is ready, where there is none of that name.
-    pub(super) fn add_node(&mut self, name: &str) {
-        let Some(nodes) = self.find(NODES.0, NODES.1) else { return };
-        if self.tables[nodes].objects.contains_key(&(String::new(), name.to_owned())) {
-            return;
-        }
-        let now = self.clock.stamp();
-        let room = json!({"cpu": "16", "memory": "64Gi", "pods": "110", "ephemeral-storage": "100Gi"});
-        let mut node = json!({
-            "kind": "Node", "apiVersion": "v1",
-            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
-            "spec": {},
-            "status": {
-                "capacity": room, "allocatable": room,
-                "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
-                    "message": "kubelet is posting ready status", "lastHeartbeatTime": now, "lastTransitionTime": now}],
-                "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": name}],
-                "nodeInfo": {"kubeletVersion": "v1.33.0", "operatingSystem": "linux", "architecture": "amd64"},
-            },
-        });
-        self.stamp_new(&mut node);
-        self.put(nodes, node);
     }
 }
 

@@ -188,7 +188,6 @@ impl World {
             self.work.push_back(Work::Namespace(key.1.clone()));
         }
         if grace == 0 && !waits {
-            self.put(id, value);
             self.remove(id, key);
             return None;
         }

@@ -8,7 +8,7 @@ pub(super) struct Refusal {
     pub(super) code: u16,
     pub(super) reason: &'static str,
     pub(super) message: String,
-    pub(super) details: Map<String, Value>,
+    pub(super) details: Box<Map<String, Value>>,
     pub(super) retry_after: Option<u64>,
 }
 
@@ -59,7 +59,7 @@ impl Cause {
 
 impl Refusal {
     pub(super) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Map::new(), retry_after: None }
+        Self { code, reason, message: message.into(), details: Box::default(), retry_after: None }
     }
 
     fn about(mut self, name: &str, kind: &str, group: &str) -> Self {
@@ -138,7 +138,7 @@ impl Refusal {
             "message": self.message, "reason": self.reason, "code": self.code,
         });
         if !self.details.is_empty() {
-            status["details"] = Value::Object(self.details.clone());
+            status["details"] = Value::Object((*self.details).clone());
         }
         status
     }
