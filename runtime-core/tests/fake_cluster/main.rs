@@ -1,5 +1,6 @@
 //! The API server in this process, as kube's client sees it.
 #![cfg(feature = "testkit")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod causes;
 mod jobs;

@@ -1,6 +1,7 @@
 //! The same requests to the API server in this process and to a real one: the same status codes, answers of the same
 //! form. The real one is that of `KUBECONFIG`, through `kubectl proxy`.
 #![cfg(feature = "testkit")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod steps;
 
@@ -15,7 +16,7 @@ use kube::{Client, Config, client::Body};
 use runtime_core::testkit::cluster::{FakeCluster, Life};
 use serde_json::{Value, json};
 
-use steps::{Step, config_map, elsewhere, maps, pods_and_jobs, step};
+use steps::{Step, elsewhere, maps, pods_and_jobs, step};
 
 /// The proxy ends with the test.
 struct Proxy(Child);

@@ -28,7 +28,7 @@ fn seen_as(accept: &'static str, path: &str) -> Step {
     Step { accept, ..get(path) }
 }
 
-pub(super) fn config_map(name: &str, data: Value) -> Value {
+fn config_map(name: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 }
 
