@@ -29,6 +29,12 @@ async fn a_pod_lives_its_script() {
     let about = ListParams::default().fields("involvedObject.name=a,reason=Scheduled");
     let found = events.list(&about).await.unwrap();
     assert_eq!(found.items[0].message.as_deref(), Some("Successfully assigned default/a to node-1"));
+    // Schedulers speak the newer form of events, kubelets the older one.
+    assert!(found.items[0].event_time.is_some() && found.items[0].last_timestamp.is_none());
+    let about = ListParams::default().fields("involvedObject.name=a,reason=Started");
+    let started = events.list(&about).await.unwrap().items.remove(0);
+    assert!(started.event_time.is_none() && started.last_timestamp.is_some());
+    assert_eq!(started.involved_object.field_path.as_deref(), Some("spec.containers{main}"));
 }
 
 #[tokio::test]

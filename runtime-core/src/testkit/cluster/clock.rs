@@ -32,6 +32,11 @@ impl Clock {
         self.wall.saturating_add(passed).unwrap_or(Timestamp::MAX)
     }
 
+    /// As leases and newer events show times: to the microsecond.
+    pub(super) fn micros(&self) -> String {
+        format!("{:.6}", self.now())
+    }
+
     /// As objects show times: to the second.
     pub(super) fn stamp(&self) -> String {
         stamp(self.now())

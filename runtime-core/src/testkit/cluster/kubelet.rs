@@ -310,7 +310,7 @@ impl World {
             }
             _ => {
                 let message = format!(
-                    "Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: \
+                    "Failed to apply default image tag {image:?}: couldn't parse image reference {image:?}: \
                     invalid reference format"
                 );
                 self.event(pod, true, "InspectFailed", "kubelet", &message);
