@@ -34,6 +34,12 @@ impl Quantity {
         self.nanos % NANO == 0
     }
 
+    /// Both together, at most as much as Kubernetes keeps.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self { nanos: self.nanos.saturating_add(other.nanos).min(MAX) }
+    }
+
     /// Whether it is nothing.
     pub fn is_zero(self) -> bool {
         self.nanos == 0

@@ -1,5 +1,6 @@
 //! The conformance suites: the same for any store, any target, any kind.
 
+pub mod cluster;
 mod kind;
 mod store;
 mod target;
