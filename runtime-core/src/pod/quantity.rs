@@ -170,14 +170,17 @@ fn shift(digits: &str, exponent: i64) -> Option<i128> {
     Some(integer(kept)? + i128::from(dropped.bytes().any(|digit| digit != b'0')))
 }
 
-/// The part behind the point times a power of two, in billionths, rounded up; exact for 18 digits.
+/// The part behind the point times a power of two, in billionths, rounded up; exact for any number of digits.
 fn binary_part(fraction: &str, factor: i128) -> Option<i128> {
-    let (digits, dropped) = fraction.split_at(fraction.len().min(18));
-    let part = (integer(digits)? + i128::from(!dropped.is_empty())).checked_mul(factor)?;
-    match u32::try_from(digits.len()).ok()? {
-        places @ 0..9 => part.checked_mul(10i128.pow(9 - places)),
-        places => Some(div_up(part, 10i128.pow(places - 9))),
+    let scale = factor.checked_mul(NANO)?;
+    // From the last digit to the first, a tenth of the sum each time; what is cut off only says that there is more.
+    let (mut part, mut more) = (0, false);
+    for digit in fraction.bytes().rev() {
+        let sum = i128::from(digit.checked_sub(b'0')?) * scale + part;
+        part = sum / 10;
+        more |= sum % 10 != 0;
     }
+    Some(part + i128::from(more))
 }
 
 fn integer(digits: &str) -> Option<i128> {
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn every_form_of_kubernetes() {
-        let cases: [(&str, i128); 24] = [
+        let cases: [(&str, i128); 26] = [
             ("0", 0),
             ("-0", 0),
             ("2", 2 * NANO),
@@ -257,6 +260,8 @@ mod tests {
             ("1.000000000000000000000000000000000000000001", NANO + 1),
             ("9223372036854775807", MAX),
             ("7Ei", 7 * NANO * (1 << 60)),
+            ("0.0000000001000000018Ti", 109_951_164_757),
+            ("0.99999999999999999999Ki", 1024 * NANO),
         ];
         for (text, expected) in cases {
             assert_eq!(nanos(text), expected, "{text}");
