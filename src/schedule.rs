@@ -204,6 +204,9 @@ pub struct Scheduled {
     pub base_dir: PathBuf,
     /// The folder in which it runs.
     pub work_dir: PathBuf,
+    /// Where it runs, as [`Request::target`](crate::Request::target) says it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
 }
 
 /// A time for which a run was started.

@@ -19,7 +19,7 @@ impl Runtime for JobRuntime {
     }
 
     fn summary(&self) -> &'static str {
-        "a Python file, a handler in it, or any program, as a process; `render` shows its Job for a cluster"
+        "a Python file, a handler in it, or any program: a process here, a Job or a Pod on a cluster"
     }
 
     fn capability(&self) -> Capability {

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use runtime_core::{
-    Error, Function, Registry, Run,
+    Error, Function, Registry, Run, agent,
     cluster::{Cluster, MAX_VARIABLE, Style},
-    plan::Manifest,
+    plan::{ClusterPlan, Manifest},
     serde_json::{self, Value, json},
     yaml,
 };
@@ -44,7 +44,10 @@ fn rendered(input: &Input, style: Style) -> Result<Value, Error> {
         Value::Null => kind.deploy(&function, &cluster)?,
         spec => kind.render(&function, &run_of(&function, spec), &cluster)?,
     };
-    Ok(json!(plan))
+    // The agent is the same for all; its version is not.
+    let objects: Vec<_> = plan.objects.iter().filter(|object| !object.is_shared()).cloned().collect();
+    let text = serde_json::to_string(&ClusterPlan { objects, ..plan }).unwrap();
+    Ok(serde_json::from_str(&text.replace(agent::version(), "VERSION")).unwrap())
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn objects() {
 
 #[test]
 fn mlrun_has_a_bare_pod() {
-    let input = json!({"kind": "job", "metadata": {"name": "f"}, "spec": {"service_account": "me"}});
+    let input = json!({"kind": "job", "metadata": {"name": "f"}, "spec": {"command": "a.py", "service_account": "me"}});
     let input = Input { function: input, run: json!({}), context: json!({}) };
     let (native, mlrun) = (rendered(&input, Style::Native).unwrap(), rendered(&input, Style::Mlrun).unwrap());
     assert_eq!((&native["objects"][0]["kind"], &mlrun["objects"][0]["kind"]), (&json!("Job"), &json!("Pod")));
@@ -85,14 +88,15 @@ fn large_code_is_a_file_and_code_that_is_too_large_is_refused() {
         registry.get("job").unwrap().render(function, &run, &Cluster::default())
     };
     let plan = render(&function(MAX_VARIABLE)).unwrap();
-    let [Manifest::ConfigMap(map), Manifest::Job(job)] = plan.objects.as_slice() else {
-        panic!("a config map, then the job: {:?}", plan.objects);
+    let [shared, Manifest::ConfigMap(map), Manifest::Job(job)] = plan.objects.as_slice() else {
+        panic!("the agent, a config map, then the job: {} objects", plan.objects.len());
     };
+    assert!(shared.is_shared());
     let (file, text) = map.data.as_ref().unwrap().first_key_value().unwrap();
     assert_eq!((file.as_str(), text.len()), ("my_file.py", MAX_VARIABLE + 13));
     let pod = job.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
     let container = &pod.containers[0];
-    assert_eq!(container.args.as_ref().unwrap().last().unwrap(), "/runtimes/code/my_file.py");
+    assert!(container.args.as_ref().unwrap()[1].contains(r#""path":"/runtimes/code/my_file.py""#));
     assert_eq!(container.volume_mounts.as_ref().unwrap()[0].mount_path, "/runtimes/code");
     let source = pod.volumes.as_ref().unwrap()[0].config_map.as_ref().unwrap();
     assert_eq!(source.name, map.metadata.name.clone().unwrap());
@@ -105,13 +109,15 @@ fn large_code_is_a_file_and_code_that_is_too_large_is_refused() {
 
 #[test]
 fn an_access_key_is_in_a_secret_and_nowhere_else() {
-    let function =
-        Function::new("job", "f").set_env("V3IO_USERNAME", "joe").set_env("V3IO_ACCESS_KEY", "k3y-0f-joe");
+    let function = Function::new("job", "f")
+        .with_command("a.py")
+        .set_env("V3IO_USERNAME", "joe")
+        .set_env("V3IO_ACCESS_KEY", "k3y-0f-joe");
     let run = run_of(&function, &json!({}));
     let plan =
         Registry::linked().unwrap().get("job").unwrap().render(&function, &run, &Cluster::default()).unwrap();
-    let [Manifest::Secret(secret), job @ Manifest::Job(_)] = plan.objects.as_slice() else {
-        panic!("a secret, then the job: {:?}", plan.objects);
+    let [_, Manifest::Secret(secret), job @ Manifest::Job(_)] = plan.objects.as_slice() else {
+        panic!("the agent, a secret, then the job: {} objects", plan.objects.len());
     };
     assert_eq!(secret.string_data.as_ref().unwrap()["accessKey"], "k3y-0f-joe");
     assert!(!format!("{plan:?}").contains("k3y-0f-joe"));

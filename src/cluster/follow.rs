@@ -43,6 +43,8 @@ pub(super) struct Drive {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) aborts: mpsc::Receiver<Duration>,
     pub(super) followed: Followed,
+    /// Where its objects are.
+    pub(super) namespace: String,
 }
 
 /// Why the attempt is being stopped.
@@ -101,7 +103,14 @@ impl Drive {
             return Err(Error::internal("the plan has no objects"));
         };
         let state = job.run.state();
-        let known = if job.resumed { self.link.find(&self.followed, main).await? } else { false };
+        self.namespace.clone_from(&main.namespace);
+        let known = match job.resumed {
+            true => {
+                let run = job.key.to_string();
+                self.link.find(&self.followed, &main.namespace, &run, job.attempt).await?
+            }
+            false => false,
+        };
         if job.resumed && !known {
             match state {
                 RunState::Aborting => return Ok(false),
@@ -135,9 +144,15 @@ impl Drive {
         let (mut told, mut stopping, mut log) = (None, Stopping::No, None);
         // When what was asked to stop is stopped by force.
         let mut force: Option<Instant> = None;
+        let mut looked = false;
         loop {
             let seen = self.followed.seen();
             let mut observation = observe(&seen);
+            if observation.ended && seen.pods.is_empty() && !std::mem::replace(&mut looked, true) {
+                // The Job's end may be seen before its pod: they come by different watches.
+                self.look().await;
+                continue;
+            }
             self.read_log(&seen, &mut log);
             if observation.ended {
                 self.end_log(&seen, log).await;
@@ -176,6 +191,14 @@ impl Drive {
                 }
                 () = self.events.closed() => return None,
             }
+        }
+    }
+
+    /// Asks what there is of the attempt now.
+    async fn look(&self) {
+        let (run, attempt) = (self.job.key.to_string(), self.job.attempt);
+        if let Err(error) = self.link.find(&self.followed, &self.namespace, &run, attempt).await {
+            tracing::warn!(%error, "the pods of a Job that ended cannot be listed");
         }
     }
 

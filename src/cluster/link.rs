@@ -42,7 +42,7 @@ pub(super) struct Link {
     /// What all runs share and is there: namespace and name.
     shared: tokio::sync::Mutex<HashSet<(String, String)>>,
     /// Functions whose objects the cluster takes.
-    accepted: Mutex<HashSet<String>>,
+    accepted: tokio::sync::Mutex<HashSet<String>>,
 }
 
 impl Link {
@@ -71,29 +71,26 @@ impl Link {
             watches: Mutex::default(),
             made: Mutex::default(),
             shared: tokio::sync::Mutex::default(),
-            accepted: Mutex::default(),
+            accepted: tokio::sync::Mutex::default(),
         }))
     }
 
     /// Says what the cluster would not take, before anything is made. What it took of a version of a function, it takes
     /// again.
     pub(super) async fn check(&self, plan: &ClusterPlan, run: &Run) -> Result<()> {
-        let function = run.spec.function.clone();
-        let known = |accepted: &Mutex<HashSet<String>>| {
-            accepted.lock().unwrap_or_else(PoisonError::into_inner).contains(&function)
-        };
-        if known(&self.accepted) {
+        // Of many that ask for the first time, one finds out.
+        let mut accepted = self.accepted.lock().await;
+        if accepted.contains(&run.spec.function) {
             return Ok(());
         }
         let key = run.key().to_string();
         for manifest in &plan.objects {
             self.try_out(&Sent::new(manifest, &self.namespace, &key, 0)?).await?;
         }
-        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         if accepted.len() >= KNOWN {
             accepted.clear();
         }
-        accepted.insert(function);
+        accepted.insert(run.spec.function.clone());
         Ok(())
     }
 
@@ -128,15 +125,16 @@ impl Link {
         Ok(())
     }
 
-    /// Looks for what an earlier orchestrator made of this attempt, and keeps what is seen of it. Whether there is
-    /// anything.
-    pub(super) async fn find(&self, followed: &Followed, main: &Sent) -> Result<bool> {
-        let labels = &main.value["metadata"]["labels"];
-        let label = |name: &str| labels[name].as_str().unwrap_or_default().to_owned();
-        let selector =
-            format!("{}={},{}={}", labels::RUN, label(labels::RUN), labels::ATTEMPT, label(labels::ATTEMPT));
+    /// Looks for what was made of this attempt, and keeps what is seen of it. Whether there is anything.
+    pub(super) async fn find(
+        &self,
+        followed: &Followed,
+        namespace: &str,
+        run: &str,
+        attempt: u32,
+    ) -> Result<bool> {
+        let selector = format!("{}={run},{}={attempt}", labels::RUN, labels::ATTEMPT);
         let params = ListParams::default().labels(&selector);
-        let namespace = main.namespace.as_str();
         let jobs: Api<Job> = Api::namespaced(self.client.clone(), namespace);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let ask = |resource| Ask { verb: "list", resource, name: "", namespace };

@@ -53,6 +53,12 @@ fn of_pod(pod: &PodSeen, seen: &Seen, observation: &mut Observation) -> Phase {
     if let Some(cause) = cause::of_end(pod) {
         return replaced(pod, seen, cause, observation);
     }
+    if pod.gone
+        && let Some(JobSeen { failed: Some((reason, message)), .. }) = &seen.job
+        && reason == "DeadlineExceeded"
+    {
+        return ended(cause::of_job(reason, message));
+    }
     if pod.gone {
         let message = match pod.deleted {
             Some(_) => "its pod was deleted while it ran",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use runtime_core::{
-    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, cluster::Cluster, labels,
+    Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, cluster::Cluster, labels, run::Report,
 };
 
 #[cfg(feature = "_tokens")]
@@ -11,6 +11,9 @@ use runtime_core::cluster::token_secret;
 
 use super::{Inner, deliver};
 use crate::data::{ArtifactUri, Scheme, is_url};
+
+/// What stands before the path of an artifact that was written in a pod: it is no file of this machine.
+const POD: &str = "pod://";
 
 /// The target of runs that name none.
 const HERE: &str = "host";
@@ -92,7 +95,13 @@ impl Inner {
             let at = |error: Error| error.at(format!("inputs.{name}"));
             if ArtifactUri::is_uri(text) {
                 let uri = text.parse::<ArtifactUri>().map_err(at)?.in_project(&project);
-                let place = self.artifact(&uri).await.and_then(|record| record.place()).map_err(at)?;
+                let record = self.artifact(&uri).await.map_err(at)?;
+                if let Some(path) = record.artifact.target_path().strip_prefix(POD) {
+                    // A volume that the other run had may be mounted here, too.
+                    path.clone_into(text);
+                    continue;
+                }
+                let place = record.place().map_err(at)?;
                 if place.scheme() == Scheme::File {
                     return Err(at(only_here(&format!("the artifact {text}"))));
                 }
@@ -119,4 +128,44 @@ pub(super) async fn note_place(target: &dyn Target, run: &mut Run) -> Result<()>
         run.metadata.annotations.insert(labels::CONTEXT.to_owned(), cluster.context.clone());
     }
     Ok(())
+}
+
+/// Marks the artifacts that were written into files of a pod, and says that they are gone with it.
+pub(super) fn mark_pod_paths(report: &mut Report) {
+    for artifact in &mut report.artifacts {
+        let path = artifact.target_path().to_owned();
+        if path.is_empty() || is_url(&path) {
+            continue;
+        }
+        artifact.spec.insert("target_path".to_owned(), format!("{POD}{path}").into());
+        let key = &artifact.metadata.key;
+        let note = format!(
+            "the artifact {key:?} was written to {path} in the pod: unless that is a volume, it is gone with it; \
+             with --artifact-path and a URL, or the path of a volume, it stays"
+        );
+        if !report.notes.contains(&note) {
+            report.notes.push(note);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime_core::serde_json::{from_value, json};
+
+    #[test]
+    fn a_file_of_a_pod_is_none_of_this_machine() {
+        let artifact = |path: &str| json!({"metadata": {"key": "a"}, "spec": {"target_path": path}});
+        let report =
+            json!({"state": "completed", "artifacts": [artifact("/etc/passwd"), artifact("s3://b/x")]});
+        let mut report: Report = from_value(report).unwrap();
+        for _ in 0..2 {
+            mark_pod_paths(&mut report);
+            let paths: Vec<_> = report.artifacts.iter().map(|artifact| artifact.target_path()).collect();
+            assert_eq!(paths, ["pod:///etc/passwd", "s3://b/x"]);
+        }
+        assert_eq!(report.notes.len(), 1);
+        assert!(crate::data::Place::parse("pod:///etc/passwd").is_err(), "nobody reads it here");
+    }
 }

@@ -18,7 +18,7 @@ use runtime_core::{
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Notify, time::Instant};
 
-use super::{Inner, Orchestrator, follow::Follow, no_run};
+use super::{Inner, Orchestrator, follow::Follow, no_run, plan};
 
 /// The kind of these documents.
 pub(super) const KIND: &str = "report";
@@ -103,7 +103,7 @@ impl Follow {
         if !own {
             seen.report.clone_from(&self.reported.latest);
         }
-        let verdict = self.runtime.observe(&seen);
+        let verdict = self.read(&seen);
         self.reported.seen = (!own && !seen.ended).then_some(seen);
         verdict
     }
@@ -116,8 +116,18 @@ impl Follow {
         }
         let Some(seen) = &mut self.reported.seen else { return Ok(()) };
         seen.report.clone_from(&self.reported.latest);
-        let verdict = self.runtime.observe(seen);
+        let seen = seen.clone();
+        let verdict = self.read(&seen);
         self.record_verdict(Some(&verdict)).await
+    }
+
+    /// What is true, by what is seen. Of what code in a pod wrote into a file there, it is said that it is there.
+    fn read(&self, seen: &Observation) -> Verdict {
+        let mut verdict = self.runtime.observe(seen);
+        if let Some(report) = verdict.report.as_mut().filter(|_| !self.here) {
+            plan::mark_pod_paths(report);
+        }
+        verdict
     }
 
     /// Reads the report of the attempt that goes on; returns whether it is another one.

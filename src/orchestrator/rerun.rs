@@ -8,6 +8,7 @@ use std::{
 use runtime_core::{
     Error, ErrorKind, Function, Result, Run, labels,
     run::{Fingerprint, RunKey},
+    store::RunRecord,
 };
 
 use super::{Handle, Orchestrator, Request, provenance, request::current_dir, worktree};
@@ -35,7 +36,7 @@ impl Orchestrator {
     /// # Errors
     /// `NotFound`, where there is no such run, or its function was deleted.
     pub async fn reproduce(&self, key: &RunKey) -> Result<Reproduction> {
-        let run = self.inner.get(key).await?.run;
+        let RunRecord { run, target, .. } = self.inner.get(key).await?;
         let uri = run.spec.function.as_str();
         let record = self.function(uri).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::not_found("the function that it ran is not in the store any more")
@@ -53,7 +54,8 @@ impl Orchestrator {
             differences
                 .push(format!("artifacts are written over those of the run, in {}", run.spec.output_path));
         }
-        Ok(Reproduction { request: request(Arc::unwrap_or_clone(run), record.function)?, differences })
+        let request = Request { target, ..request(Arc::unwrap_or_clone(run), record.function)? };
+        Ok(Reproduction { request, differences })
     }
 }
 

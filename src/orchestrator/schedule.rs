@@ -64,6 +64,7 @@ impl Orchestrator {
                 function: run.spec.function.clone(),
                 name: run.metadata.name.clone(),
                 labels: request.labels,
+                target: request.target,
                 base_dir: folder(labels::BASE_DIR),
                 work_dir: folder(labels::WORK_DIR),
                 // Masked by now, but as it was asked for.
@@ -314,6 +315,7 @@ impl Orchestrator {
             spec: run.spec.clone(),
             base_dir: run.base_dir.clone(),
             work_dir: run.work_dir.clone(),
+            target: run.target.clone(),
             detached: survives,
             ..Request::stored(function)
         })

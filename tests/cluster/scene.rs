@@ -58,7 +58,7 @@ impl Scene {
     /// `None`, where there is no cluster; it says so.
     pub(crate) async fn new() -> Option<Self> {
         if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
-            println!("skipped: no cluster (set KUBECONFIG to one with a node that has {IMAGE})");
+            println!("skipped: KUBECONFIG names no cluster (with a node that has {IMAGE})");
             return None;
         }
         let client = client().await;

@@ -242,8 +242,15 @@ fn shown(plan: &ClusterPlan, style: Style, format: Format) -> Result<String> {
         }
     }
     let mut text = String::new();
-    for object in &plan.objects {
-        if !text.is_empty() {
+    for shared in plan.objects.iter().filter(|object| object.is_shared()) {
+        text += &format!(
+            "# and the {} {}, which all runs of a namespace share (-o yaml shows it)\n",
+            shared.kind(),
+            shared.name()
+        );
+    }
+    for object in plan.objects.iter().filter(|object| !object.is_shared()) {
+        if text.contains("apiVersion:") {
             text += "---\n";
         }
         let mut value = serde_json::to_value(object)

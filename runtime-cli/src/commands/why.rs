@@ -103,11 +103,11 @@ mod tests {
         run.transition(RunState::Pending, Timestamp::UNIX_EPOCH).unwrap();
         assert!(
             said(&run, now)
-                .ends_with("is pending for 1m 30s: it is being prepared, and nothing is wrong with it\n")
+                .ends_with("is pending for 1m30s: it is being prepared, and nothing is wrong with it\n")
         );
         let cause = Cause::new(Reason::ImagePull, "the image nope:1 cannot be pulled").help("check the name");
         run.status.cause = Some(cause);
         let text = said(&run, now);
-        assert!(text.contains("is pending for 1m 30s: ImagePull\n  the image nope:1 cannot be pulled\n  help: check the name\n"), "{text}");
+        assert!(text.contains("is pending for 1m30s: ImagePull\n  the image nope:1 cannot be pulled\n  help: check the name\n"), "{text}");
     }
 }

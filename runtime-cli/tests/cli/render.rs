@@ -2,17 +2,21 @@
 
 use runtimes::core::serde_json::{self, Value, json};
 
-use super::fixture::Folder;
+use super::fixture::{Done, Folder};
 
 const CODE: &str = "def fit(context, depth: int = 3):\n    return depth\n";
 
 fn function(spec: &Value) -> String {
+    let mut spec = spec.clone();
+    spec["command"] = "train.py".into();
     json!({"kind": "job", "metadata": {"name": "train", "project": "demo"}, "spec": spec}).to_string()
 }
 
-/// The objects, as a program gets them.
+/// The objects, as a program gets them, but for those that all runs share.
 fn objects(folder: &Folder, args: &str) -> Vec<Value> {
-    folder.run(&format!("{args} -o json")).ok().json().as_array().unwrap().clone()
+    let objects = folder.run(&format!("{args} -o json")).ok().json();
+    let of_run = |object: &&Value| object["metadata"]["labels"].get("runtimes/shared").is_none();
+    objects.as_array().unwrap().iter().filter(of_run).cloned().collect()
 }
 
 #[test]
@@ -124,10 +128,31 @@ fn what_is_wrong_is_said_with_its_place() {
 }
 
 #[test]
-fn there_is_one_place_to_run() {
+fn where_a_run_goes_is_checked_first() {
     let folder = Folder::with("f.py", "print('here')\n");
-    let done = folder.run("run f.py --kind job --on kubernetes");
-    done.code(2).says(&["'kubernetes'", "only `host`: this machine", "`runtimes render FUNCTION`"]);
-    assert!(!folder.path(".runtimes").exists());
+    folder.run("run f.py --on moon").code(2).says(&["'moon'", "host, kubernetes"]);
+    folder.run("run f.py --on kubernetes").code(2).says(&["`local` do not run on a cluster", "--kind job"]);
+    let run = "run f.py --kind job --image python:3 --on kubernetes";
+    let config = "{apiVersion: v1, kind: Config, current-context: dead, users: [{name: u, user: {token: s3cr3t}}], \
+                  clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], \
+                  contexts: [{name: dead, context: {cluster: c, user: u}}]}";
+    folder.write("kubeconfig", config);
+    folder.write("broken", "clusters: [{name: c\nusers: [{user: {token: s3cr3t}}]\n");
+    let at = |file: &str, args: &str| {
+        let mut command = folder.command(args.split(' '));
+        Done::of(command.env("KUBECONFIG", folder.path(file)).output().unwrap())
+    };
+    at("kubeconfig", run)
+        .code(2)
+        .says(&["http://127.0.0.1:1 (context dead) does not answer", "kubectl version"]);
+    at("kubeconfig", &format!("{run} --context other"))
+        .code(2)
+        .says(&["no context \"other\"", "contexts: dead"]);
+    at("kubeconfig", &format!("{run} --namespace A_b")).code(2).says(&["\"A_b\" is not a name"]);
+    let broken = at("broken", run);
+    broken.code(1).says(&["kubeconfig", "set KUBECONFIG"]);
+    assert!(!broken.stderr.contains("s3cr3t"), "{broken:#?}");
+    let runs = folder.run("runs").stdout.clone();
+    assert!(!runs.contains("f "), "nothing was recorded: {runs}");
     assert!(folder.run("run f.py --kind job --on host").ok().stdout.contains("here"));
 }

@@ -1,0 +1,277 @@
+//! The target "kubernetes" on a cluster that does what a script says: how each end and each trouble is named, what
+//! happens to a request that fails, and that there is one set of objects and one end for each run.
+#![cfg(all(feature = "kubernetes", feature = "sqlite", feature = "job"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt;
+use runtimes::{
+    ErrorKind, Function, Orchestrator, Request, Run, RunState, Update,
+    cluster::{ClusterOptions, Kubernetes, kube},
+    core::{
+        run::{Reason, RunKey},
+        serde_json::json,
+        testkit::cluster::{FakeCluster, Fault, Forbid, Life},
+    },
+};
+
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Scene {
+    cluster: FakeCluster,
+    orchestrator: Orchestrator,
+    home: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (cluster, home) = (FakeCluster::new(), tempfile::tempdir().unwrap());
+        let orchestrator = open(&cluster, &home).await;
+        Self { cluster, orchestrator, home }
+    }
+
+    async fn living(life: Life) -> Self {
+        let scene = Self::new().await;
+        scene.cluster.on_pod(move |_| life.clone());
+        scene
+    }
+
+    async fn run(&self, request: Request) -> Run {
+        within(self.orchestrator.run(request)).await.unwrap()
+    }
+
+    async fn log(&self, key: &RunKey) -> Vec<String> {
+        let lines: Vec<_> = self.orchestrator.logs(key, false).await.unwrap().try_collect().await.unwrap();
+        lines.iter().filter(|line| line.source == "main").map(|line| line.text().into_owned()).collect()
+    }
+
+    /// Nothing of any run is left, as soon as what was deleted has had its grace.
+    async fn is_clean(&self) {
+        within(self.orchestrator.idle()).await;
+        let gone =
+            |cluster: &FakeCluster| ["jobs", "pods"].iter().all(|plural| cluster.objects(plural).is_empty());
+        within(self.cluster.until(gone)).await;
+    }
+}
+
+async fn within<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, wait).await.expect("it happens")
+}
+
+fn client(cluster: &FakeCluster) -> kube::Client {
+    kube::Client::new(cluster.clone(), "default")
+}
+
+async fn open(cluster: &FakeCluster, home: &tempfile::TempDir) -> Orchestrator {
+    let options = ClusterOptions { requests_per_second: 10_000, ..ClusterOptions::default() };
+    let target = Kubernetes::with_client(client(cluster), options);
+    Orchestrator::builder(home.path()).target(Arc::new(target)).open().await.unwrap()
+}
+
+fn fit() -> Request {
+    let function = Function::new("job", "main").with_code("def fit(): pass\n").with_image("python:3");
+    Request::new(function).handler("fit").on("kubernetes")
+}
+
+/// As a bare Pod.
+fn bare() -> Request {
+    let mut request = fit();
+    request.function.spec.extra.insert("wrapper".to_owned(), "pod".into());
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_come_with_the_end_and_nothing_stays() {
+    for request in [fit(), bare()] {
+        let report = r#"{"state": "completed", "results": {"accuracy": 0.5}}"#;
+        let scene = Scene::living(Life::started().prints("one").prints("two").exits_saying(0, report)).await;
+        let run = scene.run(request).await;
+        assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+        assert_eq!(run.status.results["accuracy"], json!(0.5));
+        assert_eq!(scene.log(&run.key()).await, ["one", "two"]);
+        scene.is_clean().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_end_has_its_name() {
+    for (life, reason, words, exit_code) in [
+        (Life::started().exits(3), Reason::ExitCode, "exit code 3", Some(3)),
+        (Life::started().killed(11), Reason::Signal, "SIGSEGV", Some(139)),
+        (Life::started().oom_killed(), Reason::OutOfMemory, "memory", Some(137)),
+        (Life::new().scheduled().start_error("no such file: fit"), Reason::StartFailed, "no such file", None),
+        (Life::started().evicted("low on memory"), Reason::Evicted, "low on memory", None),
+    ] {
+        for request in [fit(), bare()] {
+            let scene = Scene::living(life.clone()).await;
+            let run = scene.run(request).await;
+            let cause = run.status.cause.clone().unwrap();
+            assert_eq!((run.state(), cause.reason), (RunState::Error, reason), "{cause:?}");
+            assert!(cause.message.contains(words), "{}", cause.message);
+            assert_eq!(run.status.exit_code, exit_code, "{cause:?}");
+            scene.is_clean().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_trouble_has_its_name_until_it_is_over() {
+    let waits = |life: Life| life.wait("mended");
+    for (life, reason, words) in [
+        (
+            Life::new().unschedulable("0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
+            Reason::Unschedulable,
+            "nvidia.com/gpu",
+        ),
+        (Life::new().scheduled().pull_fails("not found"), Reason::ImagePull, "python:3"),
+        (Life::new().scheduled().pull_fails("x").pull_backs_off(), Reason::ImagePull, "python:3"),
+        (Life::new().scheduled().invalid_image_name(), Reason::InvalidImageName, "python:3"),
+        (Life::new().scheduled().config_error("secret \"db\" not found"), Reason::ContainerConfig, "\"db\""),
+        (Life::new().scheduled().mount_fails("data", "configmap \"c\" not found"), Reason::Mount, "\"c\""),
+    ] {
+        let scene = Scene::living(waits(life).scheduled().pulled().running().exits(0)).await;
+        let mut handle = scene.orchestrator.submit(fit()).await.unwrap();
+        let cause = within(async {
+            loop {
+                if let Some(Update::Run(run)) = handle.next().await
+                    && let Some(cause) = run.status.cause
+                {
+                    return cause;
+                }
+            }
+        })
+        .await;
+        assert_eq!(cause.reason, reason, "{cause:?}");
+        assert!(cause.message.contains(words) && cause.help.is_some(), "{cause:?}");
+        scene.cluster.go("mended");
+        let run = within(handle.wait()).await.unwrap();
+        assert_eq!((run.state(), run.status.cause), (RunState::Completed, None));
+        scene.is_clean().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_stopped_whatever_it_does() {
+    for life in [
+        Life::started().prints("begun").wait("never"),
+        Life::started().prints("begun").ignores_term().wait("never"),
+        Life::new().unschedulable("0/1 nodes are available: 1 Insufficient cpu.").wait("never"),
+    ] {
+        let scene = Scene::living(life).await;
+        let handle = scene.orchestrator.submit(fit()).await.unwrap();
+        let key = handle.key();
+        within(
+            scene
+                .cluster
+                .until(|cluster| cluster.count("create", "pods") + cluster.count("patch", "jobs") > 0),
+        )
+        .await;
+        let abort = scene.orchestrator.abort_within(&key, Some(Duration::from_millis(10)));
+        let run = within(abort).await.unwrap();
+        assert_eq!(run.state(), RunState::Aborted);
+        scene.is_clean().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_for_a_moment_is_done_again_and_once() {
+    for fault in [
+        Fault::too_many_requests(0).on("patch", "jobs").times(3),
+        Fault::internal().on("patch", "configmaps").times(2),
+        Fault::unavailable().on("patch", "jobs"),
+        Fault::unreachable().on("patch", "jobs").times(2),
+        // The Job was made, and nobody heard of it.
+        Fault::answer_lost().on("patch", "jobs").after(1),
+        Fault::answer_lost().on("delete", "jobs"),
+        Fault::gone().on("watch", "pods"),
+        Fault::internal().on("list", "pods").times(2),
+    ] {
+        let what = format!("{fault:?}");
+        let scene = Scene::living(Life::completes()).await;
+        scene.cluster.fault(fault);
+        let run = scene.run(fit()).await;
+        assert_eq!(run.state(), RunState::Completed, "{what}: {:?}", run.status.cause);
+        scene.is_clean().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_runs_share_their_watches() {
+    let scene = Scene::living(Life::completes()).await;
+    let runs = (0..20).map(|_| scene.run(fit()));
+    for run in futures_util::future::join_all(runs).await {
+        assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    }
+    for resource in ["pods", "jobs", "events"] {
+        assert_eq!(scene.cluster.count("watch", resource), 1, "{resource}");
+    }
+    // The agent is the namespace's, and tried out once before it is made.
+    assert_eq!(scene.cluster.count("patch", "configmaps"), 2);
+    scene.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_that_break_off_lose_nothing() {
+    let scene = Scene::living(Life::started().prints("one").wait("go").prints("two").exits(0)).await;
+    let handle = scene.orchestrator.submit(fit()).await.unwrap();
+    let key = handle.key();
+    let mut lines = scene.orchestrator.logs(&key, true).await.unwrap();
+    assert_eq!(within(lines.try_next()).await.unwrap().unwrap().text(), "one");
+    scene.cluster.drop_watches();
+    scene.cluster.go("go");
+    let run = within(handle.wait()).await.unwrap();
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    assert_eq!(scene.log(&key).await, ["one", "two"]);
+    scene.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forbidden_is_said_before_anything_is_recorded() {
+    let scene = Scene::living(Life::completes()).await;
+    scene.cluster.forbid(Forbid::verb("patch").on("jobs"));
+    let error = scene.orchestrator.submit(fit()).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert!(error.help_text().unwrap().contains("`patch` on `jobs`"), "{error}");
+    assert!(scene.orchestrator.list(&Default::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_orchestrator_goes_on_where_one_was_lost() {
+    let report = r#"{"state": "completed", "results": {"x": 1}}"#;
+    let Scene { cluster, orchestrator, home } =
+        Scene::living(Life::started().prints("one").wait("go").prints("two").exits_saying(0, report)).await;
+    let request = Request { detached: true, ..fit() };
+    let key = orchestrator.submit(request).await.unwrap().key();
+    let mut lines = orchestrator.logs(&key, true).await.unwrap();
+    assert_eq!(within(lines.try_next()).await.unwrap().unwrap().text(), "one");
+    drop(lines);
+    drop(orchestrator);
+    cluster.go("go");
+    let orchestrator = open(&cluster, &home).await;
+    let scene = Scene { cluster, orchestrator, home };
+    let run = within(scene.orchestrator.watch(&key).await.unwrap().wait()).await.unwrap();
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    assert_eq!(run.status.results["x"], json!(1));
+    assert_eq!(scene.log(&key).await, ["one", "two"], "each line once");
+    scene.is_clean().await;
+    assert!(scene.home.path().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_fails_is_followed_by_another_with_objects_of_its_own() {
+    let scene = Scene::new().await;
+    scene.cluster.on_pod(|pod| {
+        let first = pod.metadata.labels.as_ref().is_some_and(|labels| labels["runtimes/attempt"] == "0");
+        if first { Life::started().exits(3) } else { Life::started().exits(0) }
+    });
+    let mut request = fit();
+    let retry = json!({"count": 2, "backoff": {"base_delay": "0s"}});
+    request.spec.retry = Some(runtimes::core::serde_json::from_value(retry).unwrap());
+    let run = scene.run(request).await;
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    assert_eq!(run.status.attempts.len(), 2);
+    assert_eq!(run.status.attempts[0].exit_code, Some(3));
+    scene.is_clean().await;
+}
