@@ -143,7 +143,7 @@ fn where_a_run_goes_is_checked_first() {
         Done::of(command.env("KUBECONFIG", folder.path(file)).output().unwrap())
     };
     at("kubeconfig", run)
-        .code(2)
+        .code(1)
         .says(&["http://127.0.0.1:1 (context dead) does not answer", "kubectl version"]);
     at("kubeconfig", &format!("{run} --context other"))
         .code(2)
