@@ -10,7 +10,7 @@ use runtimes::{
     ErrorKind, Function, Orchestrator, Request, Run, RunState, Update,
     cluster::{ClusterOptions, Kubernetes, kube},
     core::{
-        run::{Reason, RunKey},
+        run::{Reason, RunKey, SecretSources},
         serde_json::json,
         testkit::cluster::{FakeCluster, Fault, Forbid, Life},
     },
@@ -234,6 +234,11 @@ async fn what_is_forbidden_is_said_before_anything_is_recorded() {
     let error = scene.orchestrator.submit(fit()).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.help_text().unwrap().contains("`patch` on `jobs`"), "{error}");
+    scene.cluster.heal();
+
+    let inline = [("KEY".to_owned(), Some(runtimes::core::secret::Secret::new("s3cr3t")))].into();
+    let error = scene.orchestrator.submit(fit().secrets(SecretSources::Inline(inline))).await.err().unwrap();
+    assert_eq!(error.location(), Some("spec.secret_sources[0]"), "{error}");
     assert!(scene.orchestrator.list(&Default::default()).await.unwrap().is_empty());
 }
 

@@ -144,6 +144,8 @@ impl Drive {
         let (mut told, mut stopping, mut log) = (None, Stopping::No, None);
         // When what was asked to stop is stopped by force.
         let mut force: Option<Instant> = None;
+        // How long what is stopped has to end.
+        let mut given = grace(&self.job);
         let mut looked = false;
         loop {
             let seen = self.followed.seen();
@@ -170,20 +172,19 @@ impl Drive {
                 biased;
                 Some(grace) = self.aborts.recv() => {
                     stopping = if stopping == Stopping::No { Stopping::Asked } else { stopping };
-                    force = Some(Instant::now() + grace + SILENCE);
+                    (force, given) = (Some(Instant::now() + grace + SILENCE), grace);
                     self.stop(&seen, grace).await;
                 }
                 () = self.followed.changed() => {
                     // Pods that came after the request go too.
                     if stopping != Stopping::No {
-                        self.stop_new(&seen).await;
+                        self.stop_new(&seen, given).await;
                     }
                 }
                 () = tokio::time::sleep(overdue.unwrap_or(LONG)), if overdue.is_some() => {
                     stopping = Stopping::Overdue;
-                    let grace = grace(&self.job);
-                    force = Some(Instant::now() + grace + SILENCE);
-                    self.stop(&seen, grace).await;
+                    force = Some(Instant::now() + given + SILENCE);
+                    self.stop(&seen, given).await;
                 }
                 () = until(force), if force.is_some() => {
                     force = Some(Instant::now() + SILENCE);
@@ -210,10 +211,10 @@ impl Drive {
         }
     }
 
-    async fn stop_new(&self, before: &Seen) {
+    async fn stop_new(&self, before: &Seen, grace: Duration) {
         let now = self.followed.seen();
         for pod in now.pods.values().filter(|pod| !pod.gone && !before.pods.contains_key(&pod.name)) {
-            self.delete_pod(pod, grace(&self.job)).await;
+            self.delete_pod(pod, grace).await;
         }
     }
 

@@ -167,7 +167,7 @@ impl Follow {
         if run.state() != RunState::Pending || self.overdue.is_some() {
             return None;
         }
-        let limit = Thresholds::of(&[&run.spec.state_thresholds]).unwrap_or_default().pending_scheduled?;
+        let limit = waiting_limit(run).1?;
         let waited = run.status.last_update.map(|since| Timestamp::now().duration_since(since));
         let waited = waited.and_then(|waited| Duration::try_from(waited).ok()).unwrap_or_default();
         Some(limit.saturating_sub(waited))
@@ -175,13 +175,13 @@ impl Follow {
 
     /// Stops a run that waited too long.
     pub(super) async fn give_up_waiting(&mut self) -> Result<()> {
-        let limits = &self.record.run.spec.state_thresholds;
-        let limit = Thresholds::of(&[limits]).unwrap_or_default().pending_scheduled.unwrap_or_default();
+        let (name, limit) = waiting_limit(&self.record.run);
+        let limit = limit.unwrap_or_default();
         let what = self.live.borrow().progress.clone();
         let what = what.map_or_else(String::new, |what| format!(" ({what})"));
         let message = format!("it was still pending after {limit:?}{what}");
         let cause = Cause::new(Reason::DeadlineExceeded, message)
-            .help("raise `state_thresholds.pending_scheduled`, or set it to -1 for no limit");
+            .help(format!("raise `state_thresholds.{name}`, or set it to -1 for no limit"));
         self.overdue = Some(cause);
         self.target.abort(&self.record.run.key(), self.grace).await
     }
@@ -194,6 +194,18 @@ impl Follow {
             }
             _ => verdict,
         }
+    }
+}
+
+/// How long a run may be pending, by what it waits for; and what that threshold is called.
+fn waiting_limit(run: &Run) -> (&'static str, Option<Duration>) {
+    let limits = Thresholds::of(&[&run.spec.state_thresholds]).unwrap_or_default();
+    match run.status.cause.as_ref().map(|cause| cause.reason) {
+        Some(Reason::Unschedulable) => ("pending_not_scheduled", limits.pending_not_scheduled),
+        Some(Reason::ImagePull | Reason::InvalidImageName) => {
+            ("image_pull_backoff", limits.image_pull_backoff)
+        }
+        _ => ("pending_scheduled", limits.pending_scheduled),
     }
 }
 
@@ -255,5 +267,16 @@ mod tests {
         stopping.transition(RunState::Aborting, now).unwrap();
         assert!(!again(&mut stopping, &failed(Reason::Signal), 0, now, now));
         assert!(stopping.status.attempts.is_empty());
+    }
+
+    #[test]
+    fn what_a_run_waits_for_says_how_long_it_may() {
+        let mut run = Run::default();
+        run.spec.state_thresholds.insert("image_pull_backoff".to_owned(), "2m".to_owned());
+        assert_eq!(waiting_limit(&run), ("pending_scheduled", Some(Duration::from_secs(3600))));
+        run.status.cause = Some(Cause::new(Reason::ImagePull, ""));
+        assert_eq!(waiting_limit(&run), ("image_pull_backoff", Some(Duration::from_secs(120))));
+        run.status.cause = Some(Cause::new(Reason::Unschedulable, ""));
+        assert_eq!(waiting_limit(&run), ("pending_not_scheduled", None));
     }
 }

@@ -59,11 +59,23 @@ impl Inner {
     }
 
     /// Says what is wrong with the secrets and the notifications of a run, and takes values out of the latter.
-    pub(super) fn check_secrets(&self, run: &mut Run, detached: bool) -> Result<Vec<String>> {
+    pub(super) fn check_secrets(
+        &self,
+        run: &mut Run,
+        detached: bool,
+        on_cluster: bool,
+    ) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         let project = run.metadata.project.clone();
+        if on_cluster {
+            notes.extend(self.secrets_that_stay(&project)?);
+        }
         for (index, source) in run.spec.secret_sources.iter().enumerate() {
             let at = |error: Error| error.under(&format!("spec.secret_sources[{index}]"));
+            if on_cluster {
+                check_for_pods(source).map_err(at)?;
+                continue;
+            }
             match source {
                 SecretSources::Inline(values) => {
                     values.keys().try_for_each(|key| check_key(key)).map_err(at)?;
@@ -117,6 +129,15 @@ impl Inner {
             }
         }
         Ok(notes)
+    }
+
+    /// What is kept here for the project's code, and does not reach a pod.
+    fn secrets_that_stay(&self, project: &str) -> Result<Option<String>> {
+        let Some(source) = &self.secrets else { return Ok(None) };
+        let mut keys = source.keys(&project_secret(project))?;
+        keys.retain(|key| !is_internal(key));
+        let said = "secrets of the project that are kept here are not in its pods";
+        Ok((!keys.is_empty()).then(|| format!("{said}: {}", keys.join(", "))))
     }
 
     fn has_key(&self, project: &str, key: &str) -> Result<()> {
@@ -251,5 +272,18 @@ fn is_sensitive(name: &str, value: &Value) -> bool {
         Value::String(url) if name == "url" => Notification::is_secret_address(url),
         Value::Object(headers) if name == "headers" => !headers.is_empty(),
         _ => false,
+    }
+}
+/// Secrets that code in a pod can have: those of the cluster, by name.
+fn check_for_pods(source: &SecretSources) -> Result<()> {
+    match source {
+        SecretSources::Kubernetes(keys) => keys.iter().try_for_each(|key| check_key(key)),
+        other => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("secrets of the kind `{}` do not reach a pod", other.kind()),
+        )
+        .help(
+            "keep them in a Secret of the namespace, and name its keys: `env` with `valueFrom.secretKeyRef`",
+        )),
     }
 }

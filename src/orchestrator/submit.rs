@@ -62,10 +62,11 @@ impl Inner {
             run.spec.input_path = base_dir.join(&run.spec.input_path).display().to_string();
         }
         super::retry::take_policy(&function, &mut run)?;
-        let secret_notes = self.check_secrets(&mut run, detached)?;
-        let sweep = iterate::prepare(&mut run, &work_dir)?;
         let target = self.target_named(&request.target, &*runtime)?;
-        if target.cluster().await?.is_none() {
+        let on_cluster = target.cluster().await?.is_some();
+        let secret_notes = self.check_secrets(&mut run, detached, on_cluster)?;
+        let sweep = iterate::prepare(&mut run, &work_dir)?;
+        if !on_cluster {
             check_inputs(&run, &base_dir)?;
         }
         plan::note_place(&*target, &mut run).await?;
