@@ -1,7 +1,7 @@
 //! One attempt of a run on a cluster, from its objects to its end: what is seen is told, the log is followed, and what
 //! has to stop is stopped.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kube::Api;
 use runtime_core::{
@@ -23,7 +23,7 @@ use super::{
     apply::Sent,
     log,
     observe::observe,
-    seen::{PodSeen, Seen, State},
+    seen::{Seen, State},
     watch::Followed,
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Drive {
     pub(super) followed: Followed,
     /// Where its objects are.
     pub(super) namespace: String,
+    /// The pods that were deleted, and how long each has to end.
+    pub(super) stopped: HashMap<String, Duration>,
 }
 
 /// Why the attempt is being stopped.
@@ -146,7 +148,7 @@ impl Drive {
         let mut force: Option<Instant> = None;
         // How long what is stopped has to end.
         let mut given = grace(&self.job);
-        let mut looked = false;
+        let (mut looked, mut disowned) = (false, false);
         loop {
             let seen = self.followed.seen();
             let mut observation = observe(&seen);
@@ -167,28 +169,31 @@ impl Drive {
                 self.events.send(Event::Seen(Box::new(observation.clone()))).await.ok()?;
                 told = Some(observation);
             }
+            if stopping != Stopping::No {
+                // Pods first: what goes with its owner gets the time that its spec says. Also those that came later.
+                self.stop_pods(&seen, given).await;
+                if !std::mem::replace(&mut disowned, true) {
+                    self.link.delete_owner(&self.job.key).await;
+                    continue;
+                }
+            }
             let overdue = remaining(&seen, limit).filter(|_| stopping == Stopping::No);
             tokio::select! {
                 biased;
                 Some(grace) = self.aborts.recv() => {
                     stopping = if stopping == Stopping::No { Stopping::Asked } else { stopping };
                     (force, given) = (Some(Instant::now() + grace + SILENCE), grace);
-                    self.stop(&seen, grace).await;
                 }
-                () = self.followed.changed() => {
-                    // Pods that came after the request go too.
-                    if stopping != Stopping::No {
-                        self.stop_new(&seen, given).await;
-                    }
-                }
+                () = self.followed.changed() => {}
                 () = tokio::time::sleep(overdue.unwrap_or(LONG)), if overdue.is_some() => {
                     stopping = Stopping::Overdue;
                     force = Some(Instant::now() + given + SILENCE);
-                    self.stop(&seen, given).await;
                 }
                 () = until(force), if force.is_some() => {
-                    force = Some(Instant::now() + SILENCE);
-                    self.stop(&seen, Duration::ZERO).await;
+                    (force, given) = (Some(Instant::now() + SILENCE), Duration::ZERO);
+                    // What was in the way the last time may be so no more.
+                    self.stopped.clear();
+                    disowned = false;
                 }
                 () = self.events.closed() => return None,
             }
@@ -203,24 +208,16 @@ impl Drive {
         }
     }
 
-    /// Deletes what the attempt has; its pods have so long to end.
-    async fn stop(&self, seen: &Seen, grace: Duration) {
-        self.link.delete_owner(&self.job.key).await;
+    /// Deletes the pods that were not, or were with a longer time to end.
+    async fn stop_pods(&mut self, seen: &Seen, grace: Duration) {
         for pod in seen.pods.values().filter(|pod| !pod.gone) {
-            self.delete_pod(pod, grace).await;
-        }
-    }
-
-    async fn stop_new(&self, before: &Seen, grace: Duration) {
-        let now = self.followed.seen();
-        for pod in now.pods.values().filter(|pod| !pod.gone && !before.pods.contains_key(&pod.name)) {
-            self.delete_pod(pod, grace).await;
-        }
-    }
-
-    async fn delete_pod(&self, pod: &PodSeen, grace: Duration) {
-        if let Err(error) = self.link.delete_pod(&pod.namespace, &pod.name, &pod.uid, grace).await {
-            tracing::warn!(%error, "a pod cannot be deleted");
+            if self.stopped.get(&pod.uid).is_some_and(|given| *given <= grace) {
+                continue;
+            }
+            match self.link.delete_pod(&pod.namespace, &pod.name, &pod.uid, grace).await {
+                Ok(()) => drop(self.stopped.insert(pod.uid.clone(), grace)),
+                Err(error) => tracing::warn!(%error, "a pod cannot be deleted"),
+            }
         }
     }
 

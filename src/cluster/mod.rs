@@ -170,7 +170,18 @@ impl Target for Kubernetes {
         let (events, receiver) = mpsc::channel(EVENTS);
         let (aborts, requests) = mpsc::channel(4);
         self.active().insert(job.key.clone(), Active { aborts, link: Arc::clone(&link) });
-        tokio::spawn(Drive { link, job, events, aborts: requests, followed, namespace: String::new() }.run());
+        tokio::spawn(
+            Drive {
+                link,
+                job,
+                events,
+                aborts: requests,
+                followed,
+                namespace: String::new(),
+                stopped: HashMap::new(),
+            }
+            .run(),
+        );
         Ok(receiver)
     }
 
