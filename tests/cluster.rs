@@ -80,20 +80,17 @@ fn what_keeps_a_run_from_starting_is_said() {
     block_on(async |scene| {
         let mut image = python("def fit(): pass\n").handler("fit");
         image.function.spec.image = "k8s.local/nope:1".to_owned();
-        let cause = scene.trouble(image).await;
-        assert_eq!(cause.reason, Reason::ImagePull, "{cause:?}");
+        let cause = scene.trouble(image, Reason::ImagePull).await;
         assert!(cause.message.contains("k8s.local/nope:1"), "{}", cause.message);
 
         let mut secret = python("def fit(): pass\n").handler("fit");
         secret.function = secret.function.set_env_from_secret("KEY", "absent", "key");
-        let cause = scene.trouble(secret).await;
-        assert_eq!(cause.reason, Reason::ContainerConfig, "{cause:?}");
+        let cause = scene.trouble(secret, Reason::ContainerConfig).await;
         assert!(cause.message.contains("absent"), "{}", cause.message);
 
         let mut nowhere = python("def fit(): pass\n").handler("fit");
         nowhere.function.spec.pod.node_selector.insert("moon".to_owned(), "yes".to_owned());
-        let cause = scene.trouble(nowhere).await;
-        assert_eq!(cause.reason, Reason::Unschedulable, "{cause:?}");
+        let cause = scene.trouble(nowhere, Reason::Unschedulable).await;
         assert!(cause.message.contains("0/1 nodes"), "{}", cause.message);
         scene.is_clean().await;
     });

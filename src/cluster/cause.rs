@@ -140,6 +140,8 @@ pub(super) fn of_warnings(seen: &Seen) -> Option<Cause> {
     let message = &warning.message;
     match reason.as_str() {
         "FailedCreate" => Some(refused(message)),
+        // Its node has not heard of the volume yet: that passes by itself.
+        "FailedMount" if message.contains("failed to sync") => None,
         "FailedMount" | "FailedAttachVolume" => Some(
             Cause::new(Reason::Mount, format!("a volume cannot be mounted: {message}"))
                 .help("create what it names in the namespace; it goes on by itself then"),

@@ -128,6 +128,11 @@ impl Follow {
         }
     }
 
+    /// Whether what it writes is on this machine: also what is written here of iterations that run elsewhere.
+    pub(super) fn writes_here(&self) -> bool {
+        self.here || !self.target.reports_apart()
+    }
+
     /// Objects of a cluster have the attempt in their names.
     async fn plan_again(&self, job: &mut Job) -> Result<()> {
         let function = self.inner.function_of(&self.record).await?;
@@ -205,7 +210,9 @@ impl Follow {
             }
         }
         self.write_log().await;
-        if let Some(verdict) = verdict.as_mut().filter(|verdict| self.here && verdict.state.is_terminal()) {
+        if let Some(verdict) =
+            verdict.as_mut().filter(|verdict| self.writes_here() && verdict.state.is_terminal())
+        {
             self.deliver(verdict).await?;
         }
         if verdict.is_some() || !self.notes.is_empty() || self.packages.is_some() {

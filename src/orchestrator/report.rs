@@ -124,7 +124,7 @@ impl Follow {
     /// What is true, by what is seen. Of what code in a pod wrote into a file there, it is said that it is there.
     fn read(&self, seen: &Observation) -> Verdict {
         let mut verdict = self.runtime.observe(seen);
-        if let Some(report) = verdict.report.as_mut().filter(|_| !self.here) {
+        if let Some(report) = verdict.report.as_mut().filter(|_| !self.writes_here()) {
             plan::mark_pod_paths(report);
         }
         verdict

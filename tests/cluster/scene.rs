@@ -16,7 +16,7 @@ use runtimes::{
             batch::v1::Job,
             core::v1::{ConfigMap, Namespace, Pod, Secret, ServiceAccount},
         },
-        run::{Cause, RunKey},
+        run::{Cause, Reason, RunKey},
         serde_json::json,
     },
 };
@@ -116,14 +116,16 @@ impl Scene {
         tokio::time::timeout(PATIENCE, wait).await.expect("the line is printed");
     }
 
-    /// What is wrong with a run that waits; it is stopped then.
-    pub(crate) async fn trouble(&self, request: Request) -> Cause {
+    /// What is wrong with a run that waits, once it is this; it is stopped then. A node that is slow may have other
+    /// troubles before.
+    pub(crate) async fn trouble(&self, request: Request, reason: Reason) -> Cause {
         let mut handle = self.orchestrator.submit(request.on("kubernetes")).await.unwrap();
         let key = handle.key();
         let wait = async {
             loop {
                 if let Some(Update::Run(run)) = handle.next().await
                     && let Some(cause) = run.status.cause
+                    && cause.reason == reason
                 {
                     assert_eq!(run.status.state, RunState::Pending);
                     return cause;
@@ -131,7 +133,7 @@ impl Scene {
             }
         };
         let cause = tokio::time::timeout(PATIENCE, wait).await.expect("the trouble is seen");
-        let run = self.orchestrator.abort(&key).await.unwrap();
+        let run = self.orchestrator.abort_within(&key, Some(Duration::from_secs(1))).await.unwrap();
         assert_eq!(run.state(), RunState::Aborted);
         cause
     }
