@@ -280,3 +280,26 @@ async fn an_attempt_that_fails_is_followed_by_another_with_objects_of_its_own() 
     assert_eq!(run.status.attempts[0].exit_code, Some(3));
     scene.is_clean().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_on_a_cluster_that_does_not_answer_is_left_to_go_on() {
+    let Scene { cluster, orchestrator, home } =
+        Scene::living(Life::started().prints("one").wait("go").exits(0)).await;
+    let key = orchestrator.submit(Request { detached: true, ..fit() }).await.unwrap().key();
+    let mut lines = orchestrator.logs(&key, true).await.unwrap();
+    within(lines.try_next()).await.unwrap().unwrap();
+    drop(lines);
+    drop(orchestrator);
+    cluster.fault(Fault::unauthorized().times(usize::MAX));
+    let orchestrator = open(&cluster, &home).await;
+    let record = orchestrator.find(&key.uid).await.unwrap();
+    assert_eq!(record.run.state(), RunState::Running, "{:?}", record.run.status.cause);
+    let error = within(orchestrator.abort(&key)).await.err().unwrap();
+    assert!(error.help_text().unwrap().contains("log in again"), "{error}");
+
+    cluster.heal();
+    orchestrator.recover().await.unwrap();
+    let run = within(orchestrator.watch(&key).await.unwrap().wait()).await.unwrap();
+    assert_eq!(run.state(), RunState::Aborted, "as was asked");
+    Scene { cluster, orchestrator, home }.is_clean().await;
+}

@@ -80,6 +80,16 @@ pub trait Target: Send + Sync {
         Ok(None)
     }
 
+    /// Whether what was started for this run can be reached from here, asked before a run is taken up that an earlier
+    /// orchestrator started. Where it cannot, the run is left to one that can.
+    ///
+    /// # Errors
+    /// Saying what is in the way.
+    async fn reach(&self, run: &Run) -> Result<()> {
+        let _ = run;
+        Ok(())
+    }
+
     /// Whether what it sees comes without what the code reports: that arrives by itself, at the endpoint for reports, and
     /// is joined with what is seen.
     fn reports_apart(&self) -> bool {

@@ -107,10 +107,7 @@ impl Drive {
         let state = job.run.state();
         self.namespace.clone_from(&main.namespace);
         let known = match job.resumed {
-            true => {
-                let run = job.key.to_string();
-                self.link.find(&self.followed, &main.namespace, &run, job.attempt).await?
-            }
+            true => self.find().await,
             false => false,
         };
         if job.resumed && !known {
@@ -137,6 +134,25 @@ impl Drive {
         }
         self.link.remember(&job.key, objects);
         Ok(true)
+    }
+
+    /// Whether an earlier orchestrator made anything of this attempt. It goes on, whether the cluster answers or not: it is
+    /// asked until it does.
+    async fn find(&self) -> bool {
+        let run = self.job.key.to_string();
+        loop {
+            match self.link.find(&self.followed, &self.namespace, &run, self.job.attempt).await {
+                Ok(known) => return known,
+                Err(error) => {
+                    let trouble = Some(Cause::new(Reason::Unreachable, error.message()));
+                    let seen = Observation { trouble, ..Observation::default() };
+                    if self.events.send(Event::Seen(Box::new(seen))).await.is_err() {
+                        return true;
+                    }
+                    tokio::time::sleep(SILENCE).await;
+                }
+            }
+        }
     }
 
     /// Tells what is seen until the end; `None` where nobody listens any more.

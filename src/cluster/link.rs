@@ -16,7 +16,7 @@ use runtime_core::{
 
 use super::{
     ClusterOptions,
-    apply::{START, Sent},
+    apply::{CHECK, START, Sent},
     call::Calls,
     connect,
     error::Ask,
@@ -73,6 +73,14 @@ impl Link {
             shared: tokio::sync::Mutex::default(),
             accepted: tokio::sync::Mutex::default(),
         }))
+    }
+
+    /// Whether the server answers, and knows who asks.
+    pub(super) async fn answers(&self) -> Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let ask = Ask { verb: "list", resource: "pods", name: "", namespace: &self.namespace };
+        let params = ListParams::default().limit(1);
+        self.calls.ask(ask, CHECK, || pods.list_metadata(&params)).await.map(drop)
     }
 
     /// Says what the cluster would not take, before anything is made. What it took of a version of a function, it takes

@@ -136,6 +136,10 @@ impl Target for Kubernetes {
         false
     }
 
+    async fn reach(&self, run: &Run) -> Result<()> {
+        self.link_of(run).await?.answers().await
+    }
+
     fn reports_apart(&self) -> bool {
         true
     }

@@ -232,6 +232,7 @@ impl Orchestrator {
             // Where its orchestrator is gone, or goes meanwhile, it is ours to stop.
             loop {
                 if self.orphans().await?.contains(key) {
+                    self.inner.reach(&self.inner.get(key).await?).await?;
                     self.recover().await?;
                 }
                 match tokio::time::timeout(PATIENCE, self.watch(key).await?.wait()).await {

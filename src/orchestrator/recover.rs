@@ -179,7 +179,7 @@ impl Inner {
         if let Ok(function) = &function {
             self.registry.get(&function.kind)?;
         }
-        self.target_of(&record)?;
+        self.reach(&record).await?;
         self.hold_lease().await?;
         record.owner = self.owner.id().to_owned();
         match self.store.update_run(&record).await {
@@ -225,6 +225,11 @@ impl Inner {
             None => drop(self.follow(record.clone(), runtime, target, log, job)),
         }
         Ok(())
+    }
+
+    /// Whether this program has what it takes to follow the run, or to stop it.
+    pub(super) async fn reach(&self, record: &RunRecord) -> Result<()> {
+        self.target_of(record)?.reach(&record.run).await
     }
 
     fn target_of(&self, record: &RunRecord) -> Result<Arc<dyn Target>> {
