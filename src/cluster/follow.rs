@@ -186,12 +186,12 @@ impl Drive {
                 told = Some(observation);
             }
             if stopping != Stopping::No {
-                // Pods first: what goes with its owner gets the time that its spec says. Also those that came later.
-                self.stop_pods(&seen, given).await;
+                // A Job makes another pod for one that goes, so it goes first.
                 if !std::mem::replace(&mut disowned, true) {
-                    self.link.delete_owner(&self.job.key).await;
-                    continue;
+                    self.link.disown_all(&self.job.key).await;
                 }
+                // Also those that came later.
+                self.stop_pods(&seen, given).await;
             }
             let overdue = remaining(&seen, limit).filter(|_| stopping == Stopping::No);
             tokio::select! {

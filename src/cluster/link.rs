@@ -177,12 +177,12 @@ impl Link {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
     }
 
-    /// Deletes the object that owns the others of a run.
-    pub(super) async fn delete_owner(&self, key: &RunKey) {
+    /// Takes the object away that owns the others of a run, so that it makes no more of them.
+    pub(super) async fn disown_all(&self, key: &RunKey) {
         let objects = self.made(key);
         if let Some(owner) = objects.as_ref().and_then(|objects| objects.last())
             && owner.resource.kind != "Pod"
-            && let Err(error) = self.delete(owner).await
+            && let Err(error) = self.disown(owner).await
         {
             tracing::warn!(%key, %error, "an object cannot be deleted");
         }

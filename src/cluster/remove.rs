@@ -30,10 +30,23 @@ fn with_all() -> DeleteParams {
 impl Link {
     /// Deletes an object and all that belongs to it. One that is not there is no error.
     pub(super) async fn delete(&self, sent: &Sent) -> Result<()> {
+        self.delete_with(sent, &with_all()).await
+    }
+
+    /// Deletes a Job alone: it makes no more pods, and those that it has get the time to end that they are given. Of
+    /// other owners, what belongs to them is deleted too.
+    pub(super) async fn disown(&self, sent: &Sent) -> Result<()> {
+        let mut params = with_all();
+        if sent.resource.kind == "Job" {
+            params.propagation_policy = Some(PropagationPolicy::Orphan);
+        }
+        self.delete_with(sent, &params).await
+    }
+
+    async fn delete_with(&self, sent: &Sent, params: &DeleteParams) -> Result<()> {
         let api = self.api(sent);
-        let params = with_all();
         let delete = || async {
-            match api.delete(&sent.name, &params).await {
+            match api.delete(&sent.name, params).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
                 other => other.map(drop),
             }
