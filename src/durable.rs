@@ -10,6 +10,7 @@ const ONE_BY_ONE: usize = 64;
 ///
 /// # Errors
 /// When the disk says so.
+#[cfg(any(feature = "data", feature = "source"))]
 pub(crate) fn folders(folder: &Path) -> io::Result<()> {
     for entry in folder.read_dir()? {
         let entry = entry?;
@@ -24,7 +25,7 @@ pub(crate) fn folders(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When the disk says so.
-#[cfg(feature = "source")]
+#[cfg(any(feature = "source", feature = "api"))]
 pub(crate) fn name(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()

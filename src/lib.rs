@@ -5,7 +5,7 @@ pub mod api;
 #[cfg(feature = "kubernetes")]
 pub mod cluster;
 pub mod data;
-#[cfg(any(feature = "data", feature = "source"))]
+#[cfg(any(feature = "api", feature = "data", feature = "source"))]
 mod durable;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -20,7 +20,8 @@ pub mod store;
 mod web;
 
 pub use orchestrator::{
-    Builder, DeletedVersion, Handle, Orchestrator, ParamFile, Reproduction, Request, Served, Update,
+    Build, Builder, DeletedVersion, Garbage, Handle, Orchestrator, ParamFile, Reproduction, Request, Served,
+    Update,
 };
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};

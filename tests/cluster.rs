@@ -3,16 +3,38 @@
 #![cfg(all(feature = "kubernetes", feature = "sqlite", feature = "job"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "cluster/faults.rs"]
+mod faults;
+#[path = "cluster/kills.rs"]
+mod kills;
+#[path = "cluster/objects.rs"]
+mod objects;
+#[path = "cluster/proxy.rs"]
+mod proxy;
+#[path = "cluster/restart.rs"]
+mod restart;
+#[path = "cluster/rights.rs"]
+mod rights;
 #[path = "cluster/scene.rs"]
 mod scene;
+#[path = "cluster/works.rs"]
+mod works;
 
 use std::time::Duration;
 
 use runtimes::{
-    Request, RunState,
-    core::{run::Reason, serde_json::json},
+    Function, Request, RunState,
+    cluster::ElectionOptions,
+    core::{
+        run::{Reason, SecretSources},
+        secret::{Secret, project_secret},
+        serde_json::{from_value, json},
+    },
 };
 use scene::{Scene, python};
+
+/// A secret.
+const VALUE: &str = "s3cret-value-1f0a";
 
 fn block_on(test: impl AsyncFnOnce(Scene)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -147,6 +169,61 @@ fn an_orchestrator_that_goes_is_followed_by_another() {
 }
 
 #[test]
+fn code_in_a_pod_reads_the_secrets_that_it_is_given() {
+    block_on(async |scene| {
+        let keep = |key: &str, value: &str| {
+            let secrets = scene.orchestrator.secrets().unwrap();
+            secrets.put(&project_secret("default"), key, &Secret::new(value)).unwrap();
+        };
+        keep("TOKEN", VALUE);
+        keep("big", &"x".repeat(1_000_000));
+        let code = "import hashlib\n\ndef fit(context):\n    for key in ('TOKEN', 'own', 'big'):\n        print(hashlib.sha256(context.get_secret(key).encode()).hexdigest())\n";
+        let own = [("own".to_owned(), Some(Secret::new(VALUE)))].into();
+        let request = python(code).handler("fit").secrets(SecretSources::Inline(own));
+        // Also as somebody who owns none of the files.
+        let mut user = request.clone();
+        let who = json!({"runAsUser": 65534, "runAsGroup": 65534});
+        user.function.spec.pod.security_context = Some(from_value(who).unwrap());
+        for request in [request, user] {
+            let run = scene.run(request).await;
+            assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+            let digest = "916529f0dd4e5cf74c9efaa93e4de2b0ec17c2f9a822f76cdfbd7f3afb9389bb";
+            let big = "1b977e9f84f1b26b6ed7f68b0498faee2385ea4125bd29adce4a7d9106ba3134";
+            assert_eq!(scene.log(&run).await, [digest, digest, big]);
+        }
+        // A program of any kind finds them as files.
+        let run = scene.run(scene::program("sh", &["-c", "sha256sum < $RUNTIMES_SECRETS_DIR/TOKEN"])).await;
+        assert_eq!(
+            scene.log(&run).await,
+            ["916529f0dd4e5cf74c9efaa93e4de2b0ec17c2f9a822f76cdfbd7f3afb9389bb  -"]
+        );
+        scene.is_clean().await;
+    });
+}
+
+#[test]
+fn the_rights_of_the_manifest_are_enough_for_secrets_and_an_election() {
+    block_on(async |scene| {
+        scene.apply(include_str!("../deploy/rbac.yaml")).await;
+        let scene = scene.reopen_as("runtimes").await;
+        let secrets = scene.orchestrator.secrets().unwrap();
+        secrets.put(&project_secret("default"), "TOKEN", &Secret::new(VALUE)).unwrap();
+        let code = "def fit(context):\n    print(len(context.get_secret('TOKEN')))\n";
+        let run = scene.run(python(code).handler("fit")).await;
+        assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+        assert_eq!(scene.log(&run).await, [VALUE.len().to_string()]);
+        scene.is_clean().await;
+
+        let target = scene.target().await;
+        let term = target.election(ElectionOptions::default()).await.unwrap().win(drop).await;
+        term.give_back().await.unwrap();
+        let other = ElectionOptions { lease: "other".to_owned(), ..ElectionOptions::default() };
+        let error = target.election(other).await.err().unwrap();
+        assert!(error.help_text().unwrap().contains("`get` on `leases`"), "{error}");
+    });
+}
+
+#[test]
 fn what_the_cluster_would_refuse_is_refused_before_anything_is_recorded() {
     block_on(async |scene| {
         let mut request = python("def fit(): pass\n").handler("fit").on("kubernetes");
@@ -163,5 +240,83 @@ fn what_the_cluster_would_refuse_is_refused_before_anything_is_recorded() {
         let error = scene.orchestrator.submit(request).await.err().unwrap();
         assert_eq!(error.location(), Some("inputs.x"), "{error}");
         assert!(scene.orchestrator.list(&Default::default()).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn all_that_is_rendered_is_taken_field_by_field() {
+    block_on(async |scene| {
+        let client = scene::client().await;
+        objects::a_dropped_field_is_found(client.clone(), &scene.namespace).await;
+        objects::all_are_taken(client, &scene.namespace).await;
+    });
+}
+
+#[test]
+fn the_rights_of_the_manifest_are_enough() {
+    block_on(rights::are_enough);
+}
+
+#[test]
+fn a_right_that_is_missing_is_named() {
+    block_on(rights::one_is_missing);
+}
+
+#[test]
+fn a_server_that_goes_wrong_at_random_is_lived_with() {
+    block_on(faults::at_random);
+}
+
+#[test]
+fn a_server_that_is_away_for_a_while_is_waited_for() {
+    block_on(faults::away_for_a_while);
+}
+
+#[test]
+fn an_api_server_that_is_killed_and_started_is_lived_with() {
+    block_on(restart::survived);
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_named() {
+    block_on(faults::quota);
+}
+
+#[test]
+fn an_evicted_pod_is_missed() {
+    block_on(faults::evicted);
+}
+
+/// An orchestrator in a process of its own, when another test starts it; does nothing by itself.
+#[test]
+fn other() {
+    kills::other();
+}
+
+#[test]
+fn orchestrators_are_killed_at_any_moment() {
+    kills::at_any_moment();
+}
+
+#[test]
+fn code_in_a_folder_of_this_machine_goes_with_the_run() {
+    block_on(async |scene| {
+        let folder = tempfile::tempdir().unwrap();
+        let code = folder.path().join("code");
+        std::fs::create_dir_all(code.join("lib")).unwrap();
+        std::fs::write(
+            code.join("train.py"),
+            "from lib.words import SAID\n\ndef fit(context):\n    context.log_result('said', SAID)\n",
+        )
+        .unwrap();
+        std::fs::write(code.join("lib/words.py"), "SAID = 'hello'\n").unwrap();
+        let mut function =
+            Function::new("job", "main").with_image("k8s.local/python:3").with_command("train.py");
+        function.spec.build.source = "./code".to_owned();
+        let request = Request { base_dir: folder.path().to_owned(), ..Request::new(function) };
+        let run = scene.run(request.handler("fit").on("kubernetes")).await;
+        assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+        assert_eq!(run.status.results["said"], json!("hello"));
+        scene.is_clean().await;
     });
 }

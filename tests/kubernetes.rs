@@ -3,14 +3,21 @@
 #![cfg(all(feature = "kubernetes", feature = "sqlite", feature = "job"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "kubernetes/secrets.rs"]
+mod secrets;
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use runtimes::{
     ErrorKind, Function, Orchestrator, Request, Run, RunState, Update,
-    cluster::{ClusterOptions, Kubernetes, kube},
+    cluster::{
+        ClusterOptions, Kubernetes,
+        kube::{self, api::DeleteParams},
+    },
     core::{
-        run::{Reason, RunKey, SecretSources},
+        k8s_openapi::api::core::v1::Pod,
+        run::{Reason, RunKey},
         serde_json::json,
         testkit::cluster::{FakeCluster, Fault, Forbid, Life},
     },
@@ -50,8 +57,9 @@ impl Scene {
     /// Nothing of any run is left, as soon as what was deleted has had its grace.
     async fn is_clean(&self) {
         within(self.orchestrator.idle()).await;
-        let gone =
-            |cluster: &FakeCluster| ["jobs", "pods"].iter().all(|plural| cluster.objects(plural).is_empty());
+        let gone = |cluster: &FakeCluster| {
+            ["jobs", "pods", "secrets"].iter().all(|plural| cluster.objects(plural).is_empty())
+        };
         within(self.cluster.until(gone)).await;
     }
 }
@@ -103,6 +111,7 @@ async fn each_end_has_its_name() {
         (Life::started().oom_killed(), Reason::OutOfMemory, "memory", Some(137)),
         (Life::new().scheduled().start_error("no such file: fit"), Reason::StartFailed, "no such file", None),
         (Life::started().evicted("low on memory"), Reason::Evicted, "low on memory", None),
+        (Life::started().preempted("default/urgent"), Reason::Preempted, "make room", None),
     ] {
         for request in [fit(), bare()] {
             let scene = Scene::living(life.clone()).await;
@@ -235,10 +244,6 @@ async fn what_is_forbidden_is_said_before_anything_is_recorded() {
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.help_text().unwrap().contains("`patch` on `jobs`"), "{error}");
     scene.cluster.heal();
-
-    let inline = [("KEY".to_owned(), Some(runtimes::core::secret::Secret::new("s3cr3t")))].into();
-    let error = scene.orchestrator.submit(fit().secrets(SecretSources::Inline(inline))).await.err().unwrap();
-    assert_eq!(error.location(), Some("spec.secret_sources[0]"), "{error}");
     assert!(scene.orchestrator.list(&Default::default()).await.unwrap().is_empty());
 }
 
@@ -302,4 +307,98 @@ async fn a_run_on_a_cluster_that_does_not_answer_is_left_to_go_on() {
     let run = within(orchestrator.watch(&key).await.unwrap().wait()).await.unwrap();
     assert_eq!(run.state(), RunState::Aborted, "as was asked");
     Scene { cluster, orchestrator, home }.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_named_whoever_meets_it() {
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": {"name": "none", "namespace": "default"}, "spec": {"hard": {"pods": "0"}},
+    });
+    let scene = Scene::living(Life::completes()).await;
+    scene.cluster.put(&quota);
+    let error = scene.orchestrator.submit(bare()).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+
+    // Of a Job, it is the cluster that may not make the pod.
+    let mut handle = scene.orchestrator.submit(fit()).await.unwrap();
+    let cause = within(async {
+        loop {
+            if let Some(Update::Run(run)) = handle.next().await
+                && let Some(cause) = run.status.cause
+            {
+                return cause;
+            }
+        }
+    });
+    let cause = cause.await;
+    assert_eq!(cause.reason, Reason::Quota, "{cause:?}");
+    assert!(cause.message.contains("none"), "{cause:?}");
+    within(scene.orchestrator.abort(&handle.key())).await.unwrap();
+    scene.is_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_objects_somebody_took_away_is_lost() {
+    let Scene { cluster, orchestrator, home } =
+        Scene::living(Life::started().prints("one").wait("never")).await;
+    let key = orchestrator.submit(Request { detached: true, ..fit() }).await.unwrap().key();
+    let mut lines = orchestrator.logs(&key, true).await.unwrap();
+    within(lines.try_next()).await.unwrap().unwrap();
+    drop(lines);
+    drop(orchestrator);
+    for plural in ["jobs", "pods"] {
+        for object in cluster.objects(plural) {
+            cluster.remove(plural, "default", object["metadata"]["name"].as_str().unwrap());
+        }
+    }
+    let orchestrator = open(&cluster, &home).await;
+    let run = within(orchestrator.watch(&key).await.unwrap().wait()).await.unwrap();
+    let cause = run.status.cause.clone().unwrap();
+    assert_eq!((run.state(), cause.reason), (RunState::Error, Reason::Lost), "{cause:?}");
+    assert_eq!(cluster.count("patch", "jobs"), 2, "tried out and made, and not made again");
+}
+
+/// A node that does not answer keeps its pods for ever: the cluster deletes them, and nobody there does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_on_a_node_that_is_lost_ends_and_is_tried_again() {
+    let scene = Scene::new().await;
+    scene.cluster.on_pod(|pod| {
+        let labels = pod.metadata.labels.as_ref().unwrap();
+        match labels["runtimes/attempt"].as_str() {
+            "0" => Life::new().scheduled_on("far").pulled().running().ready().prints("one").wait("never"),
+            _ => Life::started().prints("two").exits(0),
+        }
+    });
+    let mut request = fit();
+    let retry = json!({"count": 1, "backoff": {"base_delay": "0s"}});
+    request.spec.retry = Some(runtimes::core::serde_json::from_value(retry).unwrap());
+    let mut handle = scene.orchestrator.submit(request).await.unwrap();
+    let key = handle.key();
+    let mut lines = scene.orchestrator.logs(&key, true).await.unwrap();
+    within(lines.try_next()).await.unwrap().unwrap();
+    scene.cluster.lose_node("far");
+    let cause = within(async {
+        loop {
+            if let Some(Update::Run(run)) = handle.next().await
+                && let Some(cause) = run.status.cause
+            {
+                assert_eq!(run.status.state, RunState::Running);
+                return cause;
+            }
+        }
+    });
+    assert_eq!(cause.await.reason, Reason::NodeLost);
+
+    let name = scene.cluster.objects("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let pods: kube::Api<Pod> = kube::Api::default_namespaced(client(&scene.cluster));
+    pods.delete(&name, &DeleteParams::default().grace_period(1)).await.unwrap();
+    let run = within(handle.wait()).await.unwrap();
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    let cause = run.status.attempts[0].cause.clone().unwrap();
+    assert_eq!(cause.reason, Reason::NodeLost, "{cause:?}");
+    assert!(cause.message.contains("far does not say that it ended"), "{cause:?}");
+    assert_eq!(scene.log(&key).await, ["one", "two"], "by nobody else");
+    scene.cluster.find_node("far");
+    scene.is_clean().await;
 }

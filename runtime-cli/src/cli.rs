@@ -7,8 +7,8 @@ use runtimes::Result;
 
 use crate::{
     commands::{
-        abort, artifacts, completions, daemon, delete, env, follow, function, get, hub, kinds, logs, render,
-        rerun, run, runs, schedule, secret, why,
+        abort, artifacts, build, completions, daemon, delete, env, follow, function, gc, get, hub, kinds,
+        logs, render, rerun, run, runs, schedule, secret, why,
     },
     home::Home,
     output::{Format, Terminal},
@@ -44,6 +44,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Box<run::Args>),
+    Build(Box<build::Args>),
     Get(get::Args),
     Runs(runs::Args),
     Why(why::Args),
@@ -60,6 +61,7 @@ pub(crate) enum Command {
     Schedule(schedule::Args),
     Daemon(daemon::Args),
     Kinds(kinds::Args),
+    Gc(gc::Args),
     Env(env::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -71,6 +73,7 @@ impl Command {
     pub(crate) async fn execute(self, home: &Home, terminal: &Terminal) -> Result<u8> {
         match self {
             Self::Run(args) => run::execute(*args, home, terminal).await,
+            Self::Build(args) => build::execute(*args, home, terminal).await,
             Self::Get(args) => get::execute(args, home, terminal).await,
             Self::Runs(args) => runs::execute(args, home, terminal).await,
             Self::Why(args) => why::execute(args, home).await,
@@ -88,6 +91,7 @@ impl Command {
             Self::Daemon(args) => daemon::execute(args, home).await,
             Self::Kinds(args) => kinds::execute(args, terminal),
             Self::Env(args) => env::execute(args, home, terminal),
+            Self::Gc(args) => gc::execute(args, home, terminal).await,
             Self::Completions(args) => completions::execute(args),
             Self::Follow(args) => follow::execute(args, home).await,
         }
@@ -97,6 +101,7 @@ impl Command {
     pub(crate) fn format(&self) -> Format {
         match self {
             Self::Run(args) => args.output.output,
+            Self::Build(args) => args.output.output,
             Self::Get(args) => args.output.output,
             Self::Why(args) => args.output.output,
             Self::Runs(args) => args.output.output,
@@ -107,6 +112,7 @@ impl Command {
             Self::Functions(args) => args.format(),
             Self::Hub(args) => args.format(),
             Self::Kinds(args) => args.output.output,
+            Self::Gc(args) => args.output.output,
             Self::Env(args) => args.format(),
             Self::Secret(args) => args.format(),
             Self::Schedule(args) => args.format(),

@@ -49,6 +49,7 @@ pub(crate) struct Home {
 struct Chosen {
     context: Option<String>,
     namespace: Option<String>,
+    builder: Option<String>,
 }
 
 impl Home {
@@ -67,7 +68,7 @@ impl Home {
         }
         let path = std::path::absolute(path).map_err(|error| Error::io("find", path, error))?;
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let cluster = Chosen { context: variable(CONTEXT), namespace: variable(NAMESPACE) };
+        let cluster = Chosen { context: variable(CONTEXT), namespace: variable(NAMESPACE), builder: None };
         Ok(Self { path, store, cluster })
     }
 
@@ -76,8 +77,15 @@ impl Home {
         let cluster = Chosen {
             context: context.or_else(|| self.cluster.context.clone()),
             namespace: namespace.or_else(|| self.cluster.namespace.clone()),
+            builder: self.cluster.builder.clone(),
         };
         Self { path: self.path.clone(), store: self.store.clone(), cluster }
+    }
+
+    /// The same home, where this builds images.
+    pub(crate) fn built_by(mut self, builder: Option<String>) -> Self {
+        self.cluster.builder = builder;
+        self
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -100,7 +108,7 @@ impl Home {
     }
 
     /// The cluster, with the settings of the home's `cluster.yaml`. It is not asked before it is needed.
-    fn kubernetes(&self) -> Result<Kubernetes> {
+    pub(crate) fn kubernetes(&self) -> Result<Kubernetes> {
         let file = self.path.join(SETTINGS);
         let mut options =
             ClusterOptions { context: self.cluster.context.clone(), ..ClusterOptions::default() };
@@ -118,6 +126,9 @@ impl Home {
             Err(error) => return Err(Error::io("read", &file, error)),
         }
         options.namespace = namespace;
+        if let Some(builder) = &self.cluster.builder {
+            options.cluster.settings.httpdb.builder.builder.clone_from(builder);
+        }
         Ok(Kubernetes::new(options))
     }
 

@@ -17,6 +17,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("report.py", include_str!("../agent/runtimes/report.py")),
     ("returns.py", include_str!("../agent/runtimes/returns.py")),
     ("run.py", include_str!("../agent/runtimes/run.py")),
+    ("source.py", include_str!("../agent/runtimes/source.py")),
     ("template.py", include_str!("../agent/runtimes/template.py")),
     ("values.py", include_str!("../agent/runtimes/values.py")),
     ("with_mlrun.py", include_str!("../agent/runtimes/with_mlrun.py")),

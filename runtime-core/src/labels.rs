@@ -27,6 +27,13 @@ pub const ITERATION: &str = "mlrun/iteration";
 /// The schedule that started the run.
 pub const SCHEDULE: &str = "mlrun/schedule-name";
 
+/// Label on a run that builds an image: what the image is made of, as [`crate::plan::Image`] says.
+pub const BUILD: &str = "runtimes/build";
+/// Annotation on a run that builds an image: the image's name.
+pub const IMAGE: &str = "runtimes/image";
+/// Annotation on a run that builds an image: what that is built on, as its function names it.
+pub const BASE_IMAGE: &str = "runtimes/base-image";
+
 /// Annotation on a run: the folder against which the function's relative paths are read.
 pub const BASE_DIR: &str = "runtimes/base-dir";
 /// Annotation on a run: what its source is, exactly: `URL#COMMIT`, or an archive with its digest.
@@ -51,5 +58,9 @@ pub const RUN: &str = "runtimes/run";
 pub const ATTEMPT: &str = "runtimes/attempt";
 /// Annotation on a run: the context of the cluster on which it runs.
 pub const CONTEXT: &str = "runtimes/context";
+/// Annotation on a run: the namespace in which its objects are.
+pub const NAMESPACE: &str = "runtimes/namespace";
 /// Label on objects of a cluster that belong to no run: all of a namespace have them together.
 pub const SHARED: &str = "runtimes/shared";
+/// How the names of labels and annotations begin that are ours.
+pub const PREFIX: &str = "runtimes/";

@@ -3,6 +3,7 @@
 mod cluster;
 #[cfg(feature = "python")]
 pub mod host;
+mod image;
 #[cfg(feature = "python")]
 pub mod program;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::Packages;
 
 pub use cluster::{ClusterPlan, Manifest};
+pub use image::Image;
 
 /// What a target must make real for one run. Each target takes the form that it knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use crate::{
-    Error, ErrorKind, Function, Plan, Result, Run, cluster::Cluster, plan::ClusterPlan, run::Verdict,
+    Error, ErrorKind, Function, Plan, Result, Run,
+    cluster::Cluster,
+    plan::{ClusterPlan, Image},
+    run::Verdict,
     target::Observation,
 };
 
@@ -78,6 +81,32 @@ pub trait Runtime: Send + Sync {
     fn deploy(&self, function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
         let _ = (function, cluster);
         Err(only_here(self.kind()))
+    }
+
+    /// The image that the function needs on a cluster and that is to be built, pure; `None` where its image is used as it
+    /// is.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field, where it cannot be built as the function says.
+    fn image(&self, function: &Function, cluster: &Cluster) -> Result<Option<Image>> {
+        let _ = (function, cluster);
+        Ok(None)
+    }
+
+    /// What must be created on a cluster to build that image, as this run, pure.
+    ///
+    /// # Errors
+    /// As [`Self::image`], and where there is nothing to build.
+    fn build(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+        let _ = (function, run, cluster);
+        Err(only_here(self.kind()))
+    }
+
+    /// What is true of a run that builds this image on a cluster; of one that ended well, the report has the results
+    /// `image`, with its digest, and `digest`. Pure.
+    fn observe_build(&self, image: &str, seen: &Observation) -> Verdict {
+        let _ = image;
+        self.observe(seen)
     }
 
     /// What is true of the run, given what is seen of it now. Pure, and the same however often and in whatever

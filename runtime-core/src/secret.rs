@@ -1,6 +1,9 @@
 //! A value that must not be seen.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// A secret's value. It cannot be printed or serialized; [`Secret::expose`] is the only way to it, to be
 /// called at the last moment, where the value goes to the process that needs it.
@@ -32,7 +35,8 @@ pub struct RunSecrets {
     pub own: BTreeMap<String, Secret>,
     /// Keys of its project's secrets; `None`: all of them.
     pub project: Option<Vec<String>>,
-    /// Keys that were given to this run alone, and are gone with the program that held them.
+    /// Keys that were given to this run alone, and are gone with the program that held them; or why a source of them
+    /// cannot be read any more.
     pub lost: Vec<String>,
 }
 
@@ -41,6 +45,67 @@ impl RunSecrets {
     /// are no business of its code.
     pub fn allows(&self, key: &str) -> bool {
         !is_internal(key) && self.project.as_ref().is_none_or(|keys| keys.iter().any(|known| known == key))
+    }
+
+    /// The names of all that the run may read: its own, those that are lost, and those of its project.
+    ///
+    /// # Errors
+    /// When the project's may not be listed.
+    pub fn names(&self, source: Option<&dyn SecretSource>, project: &str) -> crate::Result<BTreeSet<String>> {
+        let lost = self.lost.iter().filter(|lost| check_key(lost).is_ok());
+        let mut names: BTreeSet<_> = self.own.keys().chain(lost).cloned().collect();
+        if let Some(source) = source {
+            let keys = source.keys(&project_secret(project))?;
+            names.extend(keys.into_iter().filter(|key| self.allows(key)));
+        }
+        Ok(names)
+    }
+
+    /// All that the run may read.
+    ///
+    /// # Errors
+    /// When one may not be read, or is lost; the error says which, never its value.
+    pub fn values(
+        &self,
+        source: Option<&dyn SecretSource>,
+        project: &str,
+    ) -> crate::Result<BTreeMap<String, Secret>> {
+        self.check_lost()?;
+        let mut values = self.own.clone();
+        let Some(source) = source else { return Ok(values) };
+        let name = project_secret(project);
+        for key in source.keys(&name)? {
+            if self.allows(&key)
+                && !values.contains_key(&key)
+                && let Some(value) = source.get(&name, &key)?
+            {
+                values.insert(key, value);
+            }
+        }
+        Ok(values)
+    }
+
+    /// Whether all are there that were given to the run alone.
+    ///
+    /// # Errors
+    /// `NotFound`, with the names of those that are not.
+    pub fn check_lost(&self) -> crate::Result<()> {
+        if self.lost.is_empty() {
+            return Ok(());
+        }
+        let keys = self.lost.join(", ");
+        let message = format!(
+            "secrets that were given to this run alone are gone with the program that held them: {keys}"
+        );
+        Err(crate::Error::not_found(message)
+            .at("spec.secret_sources")
+            .help("start the run again with them, or keep them in the project: runtimes secret set NAME"))
+    }
+}
+
+impl fmt::Debug for dyn SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretSource")
     }
 }
 

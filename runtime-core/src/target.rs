@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     logs::{LogLine, LogPosition},
     plan::Role,
     run::{Cause, Packages, Report, RunKey},
-    secret::RunSecrets,
+    secret::{RunSecrets, SecretSource},
 };
 
 /// One run that a target is asked to make real.
@@ -33,6 +34,8 @@ pub struct Job {
     pub artifact_path: String,
     /// What its code may read by name.
     pub secrets: Arc<RunSecrets>,
+    /// Where the values of its project's secrets are, for a target that has no source of its own.
+    pub secret_source: Option<Arc<dyn SecretSource>>,
     /// Inputs that were fetched from elsewhere: their names, and where they are now. The others are where the run says.
     pub inputs: BTreeMap<String, PathBuf>,
     /// How far the log is stored already: nothing before is sent again.
@@ -118,22 +121,42 @@ pub trait Target: Send + Sync {
     /// When the request could not be made.
     async fn abort(&self, key: &RunKey, grace: Duration) -> Result<()>;
 
-    /// Frees what the target keeps for an ended run. Idempotent.
+    /// Frees what the target keeps for an ended run. Idempotent. Of the run, its key and where it was started count.
     ///
     /// # Errors
     /// When something could not be removed; calling again may help.
-    async fn release(&self, key: &RunKey) -> Result<()>;
+    async fn release(&self, run: &Run) -> Result<()>;
 
     /// The runs of which the target still keeps something; those that have ended can be released.
     ///
     /// # Errors
     /// When that cannot be read.
-    async fn leftovers(&self) -> Result<Vec<RunKey>> {
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
         Ok(Vec::new())
     }
 
     /// Stops everything that was started by this instance and may not outlive it; called once, at the end.
     async fn close(&self) {}
+}
+
+/// What a target still keeps of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leftover {
+    /// Of which run.
+    pub key: RunKey,
+    /// The folders or objects, as a user would name them (`job/train-1`).
+    pub objects: Vec<String>,
+    /// When the oldest of them was made.
+    pub since: Option<Timestamp>,
+    /// Something of it has not ended, as far as that can be seen.
+    pub active: bool,
+}
+
+impl Leftover {
+    /// Nothing yet.
+    pub fn of(key: RunKey) -> Self {
+        Self { key, objects: Vec::new(), since: None, active: false }
+    }
 }
 
 /// Something that a target saw.
@@ -158,6 +181,8 @@ pub struct Observation {
     pub parts: Vec<Part>,
     /// What the code itself reported last.
     pub report: Option<Report>,
+    /// What its main process left as its last word, where that is no report.
+    pub said: Option<String>,
     /// The target stopped it because its time was over; how long it had.
     pub deadline: Option<Duration>,
     /// It could not be started: why.

@@ -1,6 +1,9 @@
 //! Our own agent in a container: any image with Python 3.9 or later will do.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use runtime_core::{
     Error, Function, Result, Run, agent,
@@ -32,16 +35,10 @@ pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<(Command,
     check_handler(run, mode)?;
     let spec = &function.spec;
     let build = &spec.build;
-    if build.load_source_on_run && !build.source.is_empty() {
-        return Err(Error::invalid(
-            "spec.build.source",
-            "code that is fetched at the start is fetched by MLRun alone",
-        )
-        .help("write `agent: mlrun` and an image with MLRun, or build the source into the image (`load_source_on_run: false`)"));
-    }
-    let workdir = workdir(function, false);
+    let source = fetched(function)?;
+    let workdir = workdir(function, source.is_some());
     let has_code = !build.function_source_code.is_empty();
-    if mode == Mode::Pass && !has_code {
+    if mode == Mode::Pass && !has_code && source.is_none() {
         return passed(function, run, workdir).map(|command| (command, false));
     }
     let (code, file) = if has_code { carried(function)? } else { (None, None) };
@@ -49,7 +46,7 @@ pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<(Command,
     let args = args.collect::<Result<Vec<_>>>()?;
     let handler = handler(function, run).filter(|_| mode == Mode::Agent);
     let folders = spec.pythonpath.split(':').filter(|folder| !folder.is_empty()).collect::<Vec<_>>();
-    let what = match place(function, run, handler, file.as_ref(), code.is_some())? {
+    let mut what = match place(function, run, handler, file.as_ref(), code.is_some())? {
         Place::Code(code, handler) => {
             json!({"code": code, "handler": handler, "args": args, "pythonpath": folders})
         }
@@ -59,9 +56,54 @@ pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<(Command,
             json!({"program": program})
         }
     };
+    if let Some(source) = source {
+        what["source"] = source;
+    }
     let started = agent::BOOT.to_owned();
     let command = ["python3".to_owned(), "-c".to_owned(), started, AGENT_DIR.to_owned()].to_vec();
     Ok((Command { command, args: vec!["pod".to_owned(), what.to_string()], code, file, workdir }, true))
+}
+
+/// What is fetched before anything is started, if anything is.
+fn fetched(function: &Function) -> Result<Option<Value>> {
+    let (spec, build) = (&function.spec, &function.spec.build);
+    let address = build.source.as_str();
+    if !build.load_source_on_run || address.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |what: &str| {
+        Error::invalid("spec.build.source", what).help(
+            "write an archive (https://….tar.gz, .tgz, .tar, .zip; or an absolute path of the image), or a repository \
+             (git://host/owner/repo.git#branch); `agent: mlrun`, in an image with MLRun, knows more",
+        )
+    };
+    let url = address.split('#').next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let user = rest.split('/').next().and_then(|host| host.rsplit_once('@')).map(|(user, _)| user);
+    if scheme.starts_with("http") | scheme.starts_with("git") && !scheme.ends_with("ssh") && user.is_some() {
+        return Err(Error::invalid(
+            "spec.build.source",
+            "the address has credentials, which all who see the pod can read",
+        )
+        .help(
+            "leave them out, and give the run a GIT_TOKEN (or GIT_USERNAME and GIT_PASSWORD) by a secret",
+        ));
+    }
+    let is_archive = [".tar.gz", ".tgz", ".tar", ".zip"]
+        .iter()
+        .any(|ending| rest.split('?').next().is_some_and(|path| path.to_ascii_lowercase().ends_with(ending)));
+    match scheme {
+        "git" | "git+https" | "git+http" | "git+ssh" | "git+file" | "ssh" => {}
+        "http" | "https" if is_archive || rest.trim_end_matches('/').ends_with(".git") => {}
+        "http" | "https" => return Err(wrong("this is neither an archive nor a repository by its name")),
+        "" | "file" if rest.starts_with('/') => {}
+        "" if rest.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/')) => {}
+        "" | "file" => return Err(wrong(&format!("{address:?} is a path of this machine"))),
+        _ => return Err(wrong(&format!("pods cannot fetch from {scheme}://"))),
+    }
+    let roots = [&spec.clone_target_dir, &build.source_code_target_dir];
+    let target = roots.into_iter().find(|root| !root.is_empty());
+    Ok(Some(json!({"address": address, "target": target, "workdir": spec.workdir})))
 }
 
 /// What the agent starts.
@@ -123,17 +165,29 @@ pub(crate) fn env() -> [EnvVar; 2] {
     [variable("PYTHONUNBUFFERED", "1"), variable("PYTHONDONTWRITEBYTECODE", "1")]
 }
 
-/// The config map with the agent, which all runs of a namespace share; its volume, and where it is mounted.
-pub(crate) fn files(namespace: Option<String>) -> (ConfigMap, Volume, VolumeMount) {
-    let name = format!("runtimes-agent-{}", agent::version());
+/// The config map itself: it is large, so the one that was made last is kept for the next run.
+fn config_map(name: &str, namespace: Option<String>) -> Arc<ConfigMap> {
+    static LAST: Mutex<Option<Arc<ConfigMap>>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(map) = last.as_ref().filter(|map| map.metadata.namespace == namespace) {
+        return Arc::clone(map);
+    }
     let metadata = ObjectMeta {
-        name: Some(name.clone()),
+        name: Some(name.to_owned()),
         namespace,
         labels: Some([(labels::SHARED.to_owned(), "true".to_owned())].into()),
         ..ObjectMeta::default()
     };
     let data = agent::FILES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-    let map = ConfigMap { metadata, data: Some(data.collect()), ..ConfigMap::default() };
+    let map = Arc::new(ConfigMap { metadata, data: Some(data.collect()), ..ConfigMap::default() });
+    *last = Some(Arc::clone(&map));
+    map
+}
+
+/// The config map with the agent, which all runs of a namespace share; its volume, and where it is mounted.
+pub(crate) fn files(namespace: Option<String>) -> (Arc<ConfigMap>, Volume, VolumeMount) {
+    let name = format!("runtimes-agent-{}", agent::version());
+    let map = config_map(&name, namespace);
     let items = agent::FILES.iter().map(|(name, _)| KeyToPath {
         key: (*name).to_owned(),
         path: format!("runtimes/{name}"),

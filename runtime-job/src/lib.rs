@@ -4,7 +4,6 @@ mod agent;
 mod build;
 mod command;
 mod config;
-mod dockerfile;
 mod host;
 mod render;
 mod runtime;

@@ -1,9 +1,9 @@
 //! Pure: function and run -> objects for a cluster.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use runtime_core::{
-    Function, Result, Run,
+    Error, ErrorKind, Function, Result, Run,
     cluster::{Cluster, Workload, object_name, variable},
     k8s_openapi::{
         api::{
@@ -15,7 +15,7 @@ use runtime_core::{
         apimachinery::pkg::apis::meta::v1::ObjectMeta,
     },
     plan::{ClusterPlan, Manifest},
-    run::{Retry, Thresholds},
+    run::{Retry, SecretSources, Thresholds},
 };
 
 use crate::{
@@ -34,6 +34,9 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
     let mut workload = Workload::new(function, run, cluster)?;
     let mut objects = std::mem::take(&mut workload.secrets);
     let agent = config.agent_on(cluster);
+    if agent == Agent::Runtimes {
+        check_sources(run)?;
+    }
     let (started, ours) = match agent {
         Agent::Mlrun => (command::of_mlrun(&workload.function, run, config.mode)?, false),
         Agent::Runtimes => agent::of(&workload.function, run, config.mode)?,
@@ -43,12 +46,12 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
     if let Some(file) = started.file {
         let (map, volume, mount) = command::code_file(file, workload.metadata(format!("{name}-code")));
         workload.function = workload.function.with_volume(volume).with_volume_mount(mount);
-        objects.push(Manifest::ConfigMap(Box::new(map)));
+        objects.push(Manifest::ConfigMap(Arc::new(map)));
     }
     if ours {
         let (map, volume, mount) = agent::files(workload.metadata(String::new()).namespace);
         workload.function = workload.function.with_volume(volume).with_volume_mount(mount);
-        objects.insert(0, Manifest::ConfigMap(Box::new(map)));
+        objects.insert(0, Manifest::ConfigMap(map));
     }
     let mut env = workload.run_env()?;
     if ours {
@@ -58,7 +61,10 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
         env.push(variable("PYTHONPATH", function.spec.pythonpath.as_str()));
     }
     env.extend(started.code.map(|code| variable("MLRUN_EXEC_CODE", code)));
-    let env = workload.env(env);
+    let mut env = workload.env(env);
+    if agent == Agent::Mlrun {
+        env = workload.with_mlrun_secrets(env);
+    }
     let metadata = workload.metadata(name);
     let container = Container {
         name: "base".to_owned(),
@@ -77,6 +83,21 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
         }
     });
     Ok(ClusterPlan { objects, deadline: thresholds.executing, notes: Vec::new() })
+}
+
+/// Our agent reads no vault.
+fn check_sources(run: &Run) -> Result<()> {
+    for (index, source) in run.spec.secret_sources.iter().enumerate() {
+        if matches!(source, SecretSources::Vault { .. }) {
+            let message = format!("secrets of the kind `{}` are read by MLRun alone", source.kind());
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .at(format!("spec.secret_sources[{index}]"))
+                .help(
+                    "write `agent: mlrun` and an image with MLRun, or keep them: runtimes secret set NAME",
+                ));
+        }
+    }
+    Ok(())
 }
 
 /// A Job around the pod. What fails is tried again by whoever keeps the run's record, as another attempt; here a pod is

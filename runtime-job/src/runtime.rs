@@ -3,7 +3,7 @@
 use runtime_core::{
     Capability, Function, Plan, Result, Run, Runtime,
     cluster::Cluster,
-    plan::{ClusterPlan, program},
+    plan::{ClusterPlan, Image, program},
     run::Verdict,
     target::Observation,
 };
@@ -55,7 +55,19 @@ impl Runtime for JobRuntime {
     }
 
     fn deploy(&self, function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
-        build::plan(function, cluster)
+        build::deploy(function, cluster)
+    }
+
+    fn image(&self, function: &Function, cluster: &Cluster) -> Result<Option<Image>> {
+        build::image(function, cluster)
+    }
+
+    fn build(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+        build::plan(function, run, cluster)
+    }
+
+    fn observe_build(&self, image: &str, seen: &Observation) -> Verdict {
+        build::status::observe(image, seen)
     }
 
     fn observe(&self, seen: &Observation) -> Verdict {

@@ -57,11 +57,82 @@ fn objects() {
     insta::glob!("inputs/*.yaml", |path| {
         let text = std::fs::read_to_string(path).unwrap();
         let input: Input = yaml::from_str(&text, "input.yaml").unwrap();
-        match rendered(&input, Style::Native) {
-            Ok(plan) => insta::assert_json_snapshot!(plan),
-            Err(error) => insta::assert_snapshot!(error.to_string()),
+        let shown = |plan| match plan {
+            Ok(plan) => plan,
+            Err(error) => json!(Error::to_string(&error)),
+        };
+        // An image is built in one of two ways.
+        let plan = match &input.run {
+            Value::Null => json!({
+                "buildkit": shown(rendered(&built_by(&input, "buildkit"), Style::Native)),
+                "kaniko": shown(rendered(&built_by(&input, "kaniko"), Style::Native)),
+            }),
+            _ => shown(rendered(&input, Style::Native)),
+        };
+        match plan {
+            Value::String(error) => insta::assert_snapshot!(error),
+            plan => insta::assert_json_snapshot!(plan),
         }
     });
+}
+
+fn built_by(input: &Input, builder: &str) -> Input {
+    let mut context = input.context.clone();
+    if !context["config"].is_object() {
+        context["config"] = json!({});
+    }
+    context["config"]["httpdb.builder.builder"] = json!(builder);
+    Input { function: input.function.clone(), run: Value::Null, context }
+}
+
+/// What an image is made of says which one it is: its tag, and the run that builds it.
+#[test]
+fn the_same_content_is_the_same_image() {
+    let registry = Registry::linked().unwrap();
+    let kind = registry.get("job").unwrap();
+    let image = |change: &dyn Fn(&mut Function)| {
+        let mut function =
+            Function::new("job", "f").with_code("def fit(): pass\n").with_requirements(["pandas"]);
+        function.spec.build.registry = "r.io".to_owned();
+        function.spec.image = "python:3.12".to_owned();
+        change(&mut function);
+        kind.image(&function, &Cluster::default()).unwrap()
+    };
+    let first = image(&|_| {}).unwrap();
+    assert_eq!(first.base, "python:3.12");
+    assert_eq!(first.name, format!("r.io/func-default-f:{}", &first.key[..12]));
+    // Code does not go into the image, and a function that was built knows what it was built on.
+    let same: [&dyn Fn(&mut Function); 3] = [
+        &|function| function.spec.build.function_source_code = "eA==".to_owned(),
+        &|function| {
+            function.spec.build.base_image =
+                std::mem::replace(&mut function.spec.image, "r.io/x@sha256:1".to_owned());
+        },
+        &|function| function.spec.default_handler = "fit".to_owned(),
+    ];
+    for change in same {
+        assert_eq!(image(change).unwrap().key, first.key);
+    }
+    let other: [&dyn Fn(&mut Function); 4] = [
+        &|function| function.spec.build.requirements.push("numpy".to_owned()),
+        &|function| function.spec.image = "python:3.13".to_owned(),
+        &|function| function.spec.build.registry = "s.io".to_owned(),
+        &|function| function.spec.build.commands = function.spec.build.requirements.split_off(0),
+    ];
+    for change in other {
+        assert_ne!(image(change).unwrap().key, first.key);
+    }
+    assert_eq!(
+        image(&|function| function.spec.build.requirements.clear()),
+        None,
+        "there is nothing to build"
+    );
+    let fetched: &dyn Fn(&mut Function) = &|function| {
+        function.spec.build.requirements.clear();
+        function.spec.build.source = "git://h/o/r#main".to_owned();
+        function.spec.build.load_source_on_run = true;
+    };
+    assert_eq!(image(fetched), None, "the source is fetched when it runs");
 }
 
 #[test]

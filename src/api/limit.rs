@@ -13,6 +13,8 @@ use super::token::Grant;
 pub struct Limits {
     /// The largest body of a request, in bytes.
     pub body: usize,
+    /// The largest file that a run may send, in bytes; it comes in parts, each a body.
+    pub file: u64,
     /// How long a request may take, from its head to its answer.
     pub timeout: Duration,
     /// How long a connection may be silent between requests, and within the head of one.
@@ -29,6 +31,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 16 * 1024 * 1024,
+            file: 16 * 1024 * 1024 * 1024,
             timeout: Duration::from_secs(30),
             idle: Duration::from_secs(75),
             connections: 4096,

@@ -10,6 +10,10 @@ pub(crate) mod endpoint;
 #[cfg(feature = "api")]
 mod error;
 #[cfg(feature = "api")]
+mod files;
+#[cfg(feature = "api")]
+mod gate;
+#[cfg(feature = "api")]
 mod json;
 #[cfg(feature = "api")]
 mod limit;

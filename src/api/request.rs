@@ -24,6 +24,7 @@ pub(super) struct Shared {
     pub(super) tokens: Tokens,
     pub(super) rates: Rates,
     pub(super) url: Option<String>,
+    pub(super) largest_file: u64,
 }
 
 /// A request with a right token, whose turn it is.

@@ -16,11 +16,15 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 
 use super::{
     artifacts,
     error::Refusal,
+    files, gate,
     limit::{Limits, Rates},
     project,
     request::Shared,
@@ -53,12 +57,13 @@ pub struct Api {
     tokens: Tokens,
     limits: Limits,
     url: Option<String>,
+    open: Option<watch::Receiver<bool>>,
 }
 
 impl Api {
     /// An endpoint for the runs of this orchestrator's record, whoever follows them.
     pub fn new(orchestrator: Orchestrator, tokens: Tokens) -> Self {
-        Self { orchestrator, tokens, limits: Limits::default(), url: None }
+        Self { orchestrator, tokens, limits: Limits::default(), url: None, open: None }
     }
 
     /// What it takes.
@@ -75,14 +80,29 @@ impl Api {
         self
     }
 
+    /// It answers while this is true; otherwise it refuses all requests with 503, `/readyz` among them, and says with
+    /// `/livez` alone that it lives. So of several replicas behind one address the one is asked that acts.
+    #[must_use]
+    pub fn open_while(mut self, open: watch::Receiver<bool>) -> Self {
+        self.open = Some(open);
+        self
+    }
+
     /// The paths that it answers, to be put into a server of one's own. Connections are that server's affair then;
     /// bodies, rates and times are limited all the same.
     pub fn router(self) -> Router {
-        let Self { orchestrator, tokens, limits, url } = self;
-        let shared = Arc::new(Shared { orchestrator, tokens, rates: Rates::new(&limits), url });
+        let Self { orchestrator, tokens, limits, url, open } = self;
+        let shared = Arc::new(Shared {
+            orchestrator,
+            tokens,
+            rates: Rates::new(&limits),
+            url,
+            largest_file: limits.file,
+        });
         let paths = paths();
-        Router::new()
+        let paths = Router::new()
             .route("/healthz", get(project::health))
+            .route("/readyz", get(project::health))
             .nest("/api/v1", paths.clone())
             .nest("/api/v2", paths.clone())
             .nest("/api", paths)
@@ -90,7 +110,8 @@ impl Api {
             .method_not_allowed_fallback(project::not_so)
             .layer(DefaultBodyLimit::max(limits.body))
             .layer(middleware::from_fn_with_state(limits.timeout, in_time))
-            .with_state(shared)
+            .with_state(shared);
+        gate::guarded(paths, open)
     }
 
     /// Answers until `cancel` is done; then requests that have begun are answered, within ten seconds.
@@ -157,6 +178,7 @@ fn paths() -> Router<Arc<Shared>> {
         .route("/projects/{project}/runs", get(runs::list))
         .route("/projects/{project}/runs/{uid}", run())
         .route("/projects/{project}/runs/{uid}/report", put(runs::report).post(runs::report))
+        .route("/projects/{project}/runs/{uid}/files/{*path}", put(files::store))
         .route("/projects/{project}/logs/{uid}", log())
         .route("/projects/{project}/logs/{uid}/size", get(runs::log_size))
         .route("/projects/{project}/artifacts", get(artifacts::list).post(artifacts::create))

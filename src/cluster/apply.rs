@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::{ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective},
 };
 use runtime_core::{
@@ -21,7 +21,7 @@ pub(super) const MANAGER: &str = "runtimes";
 pub(super) const START: Duration = Duration::from_secs(300);
 
 /// How long it may be away while somebody waits to be told that all is well.
-pub(super) const CHECK: Duration = Duration::from_secs(4);
+pub(super) const CHECK: Duration = Duration::from_secs(8);
 
 /// An object, ready to be sent.
 pub(super) struct Sent {
@@ -98,14 +98,12 @@ impl Link {
         self.calls.ask(sent.ask("patch"), CHECK, || api.patch(&sent.name, &params, &patch)).await.map(drop)
     }
 
-    /// Makes the object, or leaves it as it is where it is there. Returns its uid.
-    pub(super) async fn apply(&self, sent: &Sent) -> Result<String> {
+    /// Makes the object, or leaves it as it is where it is there.
+    pub(super) async fn apply(&self, sent: &Sent) -> Result<DynamicObject> {
         let params = PatchParams::apply(MANAGER).force();
         let api = self.api(sent);
         let patch = Patch::Apply(&sent.value);
-        let made =
-            self.calls.ask(sent.ask("patch"), START, || api.patch(&sent.name, &params, &patch)).await?;
-        Ok(made.uid().unwrap_or_default())
+        self.calls.ask(sent.ask("patch"), START, || api.patch(&sent.name, &params, &patch)).await
     }
 
     /// Says that an object belongs to another: it goes with that one.

@@ -7,17 +7,18 @@ use std::{
 };
 
 use runtime_core::Result;
+use tokio::sync::Semaphore;
 
 use super::error::{self, Ask};
-
-/// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(30);
 
 /// The first pause before a request is made again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How many requests are under way at the same time, each on a connection of its own.
+const PARALLEL: usize = 64;
 
 /// Lets so many requests pass in a second, and a few more at once.
 pub(super) struct Limiter {
@@ -53,13 +54,16 @@ impl Limiter {
 /// Makes requests.
 pub(super) struct Calls {
     limiter: Limiter,
+    under_way: Semaphore,
+    /// How long one request may take.
+    timeout: Duration,
     /// The server's address, for errors.
     pub(super) server: String,
 }
 
 impl Calls {
-    pub(super) fn new(per_second: u32, server: String) -> Self {
-        Self { limiter: Limiter::new(per_second), server }
+    pub(super) fn new(per_second: u32, timeout: Duration, server: String) -> Self {
+        Self { limiter: Limiter::new(per_second), under_way: Semaphore::new(PARALLEL), timeout, server }
     }
 
     /// Makes a request, again and again for as long as `patience` where its failure may pass. What is asked must be the
@@ -77,12 +81,14 @@ impl Calls {
         let mut pause = PAUSE;
         loop {
             self.limiter.turn().await;
-            let limit = REQUEST.min(patience.max(PAUSE));
+            let under_way = self.under_way.acquire().await;
+            let limit = self.timeout.min(end.saturating_duration_since(Instant::now()).max(PAUSE));
             let failed = match tokio::time::timeout(limit, request()).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(failed)) => failed,
                 Err(_) => kube::Error::Service(format!("no answer within {limit:?}").into()),
             };
+            drop(under_way);
             let wait = retry_after(&failed).unwrap_or(pause);
             if !error::may_pass(&failed) || Instant::now() + wait > end {
                 return Err(error::of(failed, ask, &self.server));

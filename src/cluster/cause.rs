@@ -81,6 +81,18 @@ pub(super) fn of_running(pod: &PodSeen) -> Option<Cause> {
     })
 }
 
+/// Why a pod is not waited for that was deleted long ago, and of which nobody says that it ended.
+pub(super) fn of_given_up(pod: &PodSeen) -> Cause {
+    let PodSeen { namespace, name, node, .. } = pod;
+    let message = format!(
+        "its pod was deleted, and its node {node} does not say that it ended; whether it goes on there is not known"
+    );
+    Cause::new(Reason::NodeLost, message).help(format!(
+        "let it be tried again (`retry`); the pod goes when the node is back, or by `kubectl delete pod -n {namespace} {name} --force`, \
+         once it is sure that the node is off"
+    ))
+}
+
 /// Why a pod had to go, where the cluster says so.
 pub(super) fn of_end(pod: &PodSeen) -> Option<Cause> {
     let said = |reason: &str, message: &str| {

@@ -25,11 +25,24 @@ impl Ask<'_> {
     }
 }
 
+/// What to do about rights that are missing.
+pub(super) const NEEDED: &str = "deploy/rbac.yaml has all that is needed";
+
+/// What the server would not let happen, in its own words: `cannot VERB resource "RESOURCE"`. A request may need more
+/// than one right.
+fn denied(message: &str) -> Option<(&str, &str)> {
+    let (verb, rest) = message.split_once(" cannot ")?.1.split_once(" resource \"")?;
+    Some((verb, rest.split_once('"')?.0))
+}
+
 /// Whether the same request may succeed in a moment.
 pub(super) fn may_pass(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => {
-            matches!(status.code, 429 | 500 | 502 | 503 | 504) || is_timeout(status) || is_starting(status)
+            matches!(status.code, 429 | 500 | 502 | 503 | 504)
+                || is_timeout(status)
+                || is_starting(status)
+                || is_race(status)
         }
         kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => true,
         // Of a connection that cannot be made, that is lost, or of TLS that does not come about.
@@ -41,6 +54,16 @@ pub(super) fn may_pass(error: &kube::Error) -> bool {
 /// A server that has just begun answers 403 until it has read its rules.
 fn is_starting(status: &Status) -> bool {
     status.code == 403 && status.message.contains("not yet been synced")
+}
+
+/// Somebody else changed what the server changes on the way: a quota, mostly.
+fn is_race(status: &Status) -> bool {
+    status.code == 409 && status.reason == "Conflict" && !is_another(status)
+}
+
+/// The object of this name is not the one that was meant.
+pub(super) fn is_another(status: &Status) -> bool {
+    status.code == 409 && status.message.contains("Precondition failed")
 }
 
 fn is_timeout(status: &Status) -> bool {
@@ -112,14 +135,15 @@ fn refused(status: Status, ask: Ask<'_>) -> Error {
             Error::new(ErrorKind::Conflict, format!("{object}: {message}"))
                 .help("use another namespace, or wait until it is gone")
         }
-        403 => Error::new(
-            ErrorKind::PermissionDenied,
-            format!("not allowed to {} {object}: {message}", ask.verb),
-        )
-        .help(format!(
-            "whoever runs this needs the verb `{}` on `{}`; deploy/rbac.yaml has all that is needed",
-            ask.verb, ask.resource
-        )),
+        403 => {
+            let (verb, resource) = denied(&message).unwrap_or(match ask.verb {
+                // It may change what is there. That it may not make it is refused without a word.
+                "patch" => ("create", ask.resource),
+                verb => (verb, ask.resource),
+            });
+            Error::new(ErrorKind::PermissionDenied, format!("not allowed to {verb} {object}: {message}"))
+                .help(format!("whoever runs this needs the verb `{verb}` on `{resource}`; {NEEDED}"))
+        }
         404 if message.contains("namespaces") => {
             Error::not_found(format!("there is no namespace {:?}", ask.namespace))
                 .help("create it, or name another one: --namespace, or `metadata.namespace` of the function")
@@ -171,9 +195,9 @@ mod tests {
             (
                 403,
                 "Forbidden",
-                "pods is forbidden: User u cannot",
+                "pods is forbidden: User \"u\" cannot list resource \"pods\" in API group \"\"",
                 ErrorKind::PermissionDenied,
-                "verb `create` on `pods`",
+                "verb `list` on `pods`",
             ),
             (404, "NotFound", "namespaces \"n\" not found", ErrorKind::NotFound, "--namespace"),
             (413, "RequestEntityTooLarge", "too large", ErrorKind::Invalid, "archive"),

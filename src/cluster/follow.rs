@@ -3,14 +3,15 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kube::Api;
+use kube::{Api, ResourceExt};
 use runtime_core::{
-    Error, Result, RunState,
+    Error, ErrorKind, Result, RunState,
+    cluster::{fill_run_secret, run_secret_name},
     jiff::Timestamp,
     logs::Stream,
-    plan::{ClusterPlan, Manifest},
+    plan::{ClusterPlan, Manifest, Role},
     run::{Cause, Reason},
-    target::{Event, Exit, Job, Observation, Phase, StartError},
+    target::{Event, Exit, Job, Observation, Part, Phase},
 };
 use tokio::{
     sync::{mpsc, watch as channel},
@@ -21,10 +22,10 @@ use tokio::{
 use super::{
     Link,
     apply::Sent,
+    board::Followed,
     log,
-    observe::observe,
+    observe::{is_guessed, observe},
     seen::{Seen, State},
-    watch::Followed,
 };
 
 /// How long the rest of a log may take after the end of its container.
@@ -32,9 +33,6 @@ const LAST_LINES: Duration = Duration::from_secs(60);
 
 /// After the grace, how long a node may take to say that a pod has ended.
 const SILENCE: Duration = Duration::from_secs(15);
-
-/// How long a pod that was deleted may be followed by nothing before it counts as gone.
-const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// One attempt of a run.
 pub(super) struct Drive {
@@ -45,8 +43,16 @@ pub(super) struct Drive {
     pub(super) followed: Followed,
     /// Where its objects are.
     pub(super) namespace: String,
+    /// How long the run may execute.
+    pub(super) deadline: Option<Duration>,
+    /// How long its pods may take to end.
+    pub(super) grace: Duration,
     /// The pods that were deleted, and how long each has to end.
     pub(super) stopped: HashMap<String, Duration>,
+    /// The pods that anybody deleted, and until when their end is waited for.
+    pub(super) deleted: HashMap<String, Instant>,
+    /// Why what is to stop cannot be stopped.
+    pub(super) refused: Option<Cause>,
 }
 
 /// Why the attempt is being stopped.
@@ -67,27 +73,29 @@ struct Log {
 impl Drive {
     /// Follows the attempt to its end, which is the last that is told.
     pub(super) async fn run(mut self) {
-        let last = match self.begin().await {
+        // What is done once is on the heap: there may be many runs, and each waits here for long.
+        let begun = Box::pin(self.begin()).await;
+        // What was made is not needed any more, and there may be many runs.
+        self.job.plan = Arc::new(runtime_core::Plan::Cluster(ClusterPlan::default()));
+        self.job.secrets = Arc::default();
+        let last = match begun {
             Ok(true) => self.follow().await,
-            Ok(false) => Some(stopped(Observation { ended: true, ..Observation::default() })),
-            Err(error) => {
-                let error = StartError {
-                    environment: false,
-                    message: error.to_string().lines().next().unwrap_or_default().to_owned(),
-                    help: error.help_text().map(str::to_owned),
-                };
-                Some(Observation { start_error: Some(error), ended: true, ..Observation::default() })
-            }
+            Ok(false) => Some(over(Exit::Stopped)),
+            Err(error) => Some(over(Exit::For(Box::new(not_begun(&error))))),
         };
         if let Some(last) = last {
             let _ = self.events.send(Event::Seen(Box::new(last))).await;
         }
     }
 
-    /// The objects of the plan, as they are sent.
-    fn objects(&self, plan: &ClusterPlan) -> Result<Vec<Sent>> {
+    /// The objects of the plan, as they are sent; where they are `new`, with the values of secrets.
+    fn objects(&self, plan: &ClusterPlan, new: bool) -> Result<Vec<Sent>> {
         let run = self.job.key.to_string();
-        let sent = |manifest: &Manifest| Sent::new(manifest, &self.link.namespace, &run, self.job.attempt);
+        let sent = |manifest: &Manifest| {
+            let given = if new { given(manifest, &self.job)? } else { None };
+            let manifest = given.as_ref().unwrap_or(manifest);
+            Sent::new(manifest, &self.link.namespace, &run, self.job.attempt)
+        };
         plan.objects.iter().filter(|manifest| !manifest.is_shared()).map(sent).collect()
     }
 
@@ -100,34 +108,40 @@ impl Drive {
         for note in &plan.notes {
             let _ = self.events.send(Event::Note(note.clone())).await;
         }
-        let objects = self.objects(plan)?;
-        let Some((main, others)) = objects.split_last() else {
+        let Some(main) = plan.objects.last() else {
             return Err(Error::internal("the plan has no objects"));
         };
         let state = job.run.state();
-        self.namespace.clone_from(&main.namespace);
+        self.namespace =
+            main.namespace().filter(|own| !own.is_empty()).unwrap_or(&self.link.namespace).to_owned();
         let known = match job.resumed {
             true => self.find().await,
             false => false,
         };
+        let job = &self.job;
         if job.resumed && !known {
             match state {
                 RunState::Aborting => return Ok(false),
                 RunState::Created | RunState::Pending => {}
                 _ => {
-                    return Err(Error::not_found("its objects were deleted while nobody followed it")
-                        .help("start it again"));
+                    return Err(Error::not_found("its objects were deleted while nobody followed it"));
                 }
             }
         }
-        if !known {
+        let objects = self.objects(plan, !known)?;
+        if let Some((main, others)) = objects.split_last()
+            && !known
+        {
             for shared in plan.objects.iter().filter(|manifest| manifest.is_shared()) {
                 self.link.share(shared).await?;
             }
             for other in others {
                 self.link.apply(other).await?;
             }
-            let uid = self.link.apply(main).await?;
+            let made = self.link.apply(main).await?;
+            let uid = made.uid().unwrap_or_default();
+            // From here on it is missed where it is not, whether a watch has seen it or not.
+            self.followed.board().made(self.followed.id(), made);
             for other in others {
                 self.link.own(other, main, &uid).await?;
             }
@@ -144,7 +158,7 @@ impl Drive {
             match self.link.find(&self.followed, &self.namespace, &run, self.job.attempt).await {
                 Ok(known) => return known,
                 Err(error) => {
-                    let trouble = Some(Cause::new(Reason::Unreachable, error.message()));
+                    let trouble = Some(refused(&error));
                     let seen = Observation { trouble, ..Observation::default() };
                     if self.events.send(Event::Seen(Box::new(seen))).await.is_err() {
                         return true;
@@ -157,43 +171,50 @@ impl Drive {
 
     /// Tells what is seen until the end; `None` where nobody listens any more.
     async fn follow(&mut self) -> Option<Observation> {
-        let runtime_core::Plan::Cluster(plan) = &*self.job.plan else { return None };
-        let limit = plan.deadline;
+        let limit = self.deadline;
         let (mut told, mut stopping, mut log) = (None, Stopping::No, None);
         // When what was asked to stop is stopped by force.
         let mut force: Option<Instant> = None;
         // How long what is stopped has to end.
-        let mut given = grace(&self.job);
+        let mut given = self.grace;
         let (mut looked, mut disowned) = (false, false);
         loop {
-            let seen = self.followed.seen();
+            let mut seen = self.followed.seen();
+            let silence = if stopping == Stopping::No { self.give_up(&mut seen) } else { None };
             let mut observation = observe(&seen);
-            if observation.ended && seen.pods.is_empty() && !std::mem::replace(&mut looked, true) {
-                // The Job's end may be seen before its pod: they come by different watches.
-                self.look().await;
+            if observation.ended && is_guessed(&seen) && !std::mem::replace(&mut looked, true) {
+                // Pods and their Job come by different watches: one may know what the other does not.
+                Box::pin(self.look()).await;
                 continue;
             }
             self.read_log(&seen, &mut log);
             if observation.ended {
-                self.end_log(&seen, log).await;
+                Box::pin(self.end_log(&seen, log)).await;
                 return Some(self.ended(observation, stopping, limit));
             }
             if let Some(trouble) = self.followed.trouble() {
-                observation.trouble = Some(Cause::new(Reason::Unreachable, trouble));
+                observation.trouble = Some(trouble);
+            }
+            if stopping != Stopping::No {
+                // A Job makes another pod for one that goes, so it goes first.
+                if !std::mem::replace(&mut disowned, true) {
+                    let deleted = Box::pin(self.link.delete_owner(&self.job.key, true)).await;
+                    self.refused = deleted.err().as_ref().map(refused);
+                }
+                // Also those that came later.
+                Box::pin(self.stop_pods(&seen, given)).await;
+                observation.trouble = self.refused.clone().or(observation.trouble);
+            } else if seen.is_doubled() && !std::mem::replace(&mut disowned, true) {
+                // The one that counts is to end. Where this fails, the end of the run is soon enough.
+                let _ = Box::pin(self.link.delete_owner(&self.job.key, false)).await;
             }
             if told.as_ref() != Some(&observation) {
                 self.events.send(Event::Seen(Box::new(observation.clone()))).await.ok()?;
                 told = Some(observation);
             }
-            if stopping != Stopping::No {
-                // A Job makes another pod for one that goes, so it goes first.
-                if !std::mem::replace(&mut disowned, true) {
-                    self.link.disown_all(&self.job.key).await;
-                }
-                // Also those that came later.
-                self.stop_pods(&seen, given).await;
-            }
             let overdue = remaining(&seen, limit).filter(|_| stopping == Stopping::No);
+            let overdue = overdue.map(|left| Instant::now() + left);
+            drop(seen);
             tokio::select! {
                 biased;
                 Some(grace) = self.aborts.recv() => {
@@ -201,7 +222,8 @@ impl Drive {
                     (force, given) = (Some(Instant::now() + grace + SILENCE), grace);
                 }
                 () = self.followed.changed() => {}
-                () = tokio::time::sleep(overdue.unwrap_or(LONG)), if overdue.is_some() => {
+                () = until(silence), if silence.is_some() => {}
+                () = until(overdue), if overdue.is_some() => {
                     stopping = Stopping::Overdue;
                     force = Some(Instant::now() + given + SILENCE);
                 }
@@ -214,6 +236,23 @@ impl Drive {
                 () = self.events.closed() => return None,
             }
         }
+    }
+
+    /// Gives a pod up that was deleted and does not end, as on a node that does not answer; otherwise says until when it
+    /// is waited for. By the time that passes here: clocks differ.
+    fn give_up(&mut self, seen: &mut Seen) -> Option<Instant> {
+        let (name, uid, grace) = seen
+            .pod()
+            .filter(|pod| pod.deleted.is_some() && !pod.gone)
+            .map(|pod| (pod.name.clone(), pod.uid.clone(), pod.grace))?;
+        let due = *self.deleted.entry(uid).or_insert_with(|| Instant::now() + grace + SILENCE);
+        if due > Instant::now() {
+            return Some(due);
+        }
+        if let Some(pod) = seen.pods.get_mut(&name) {
+            Arc::make_mut(pod).given_up = true;
+        }
+        None
     }
 
     /// Asks what there is of the attempt now.
@@ -232,7 +271,12 @@ impl Drive {
             }
             match self.link.delete_pod(&pod.namespace, &pod.name, &pod.uid, grace).await {
                 Ok(()) => drop(self.stopped.insert(pod.uid.clone(), grace)),
-                Err(error) => tracing::warn!(%error, "a pod cannot be deleted"),
+                Err(error) => {
+                    tracing::warn!(%error, "a pod cannot be deleted");
+                    // It is asked again when its time is over.
+                    self.stopped.insert(pod.uid.clone(), grace);
+                    self.refused = Some(refused(&error));
+                }
             }
         }
     }
@@ -254,6 +298,7 @@ impl Drive {
                 last: self.job.log_position.last("main", Stream::Stdout),
                 lines: self.events.clone(),
                 ended: receiver,
+                turns: Arc::clone(&self.link.turns),
             };
             *log = Some(Log { pod: pod.name.clone(), task: tokio::spawn(follow.run()), ended: sender });
         }
@@ -266,7 +311,7 @@ impl Drive {
     async fn end_log(&self, seen: &Seen, log: Option<Log>) {
         let Some(mut log) = log else { return };
         log.ended.send_replace(true);
-        let gone = seen.pod().is_none_or(|pod| pod.gone);
+        let gone = seen.pod().is_none_or(|pod| pod.gone || pod.given_up);
         let patience = if gone { Duration::from_secs(2) } else { LAST_LINES };
         if tokio::time::timeout(patience, &mut log.task).await.is_err() {
             log.task.abort();
@@ -289,18 +334,48 @@ impl Drive {
     }
 }
 
-fn stopped(mut observation: Observation) -> Observation {
-    use runtime_core::{plan::Role, target::Part};
-    let phase = Phase::Ended(Exit::Stopped);
-    observation.parts = vec![Part { name: "main".to_owned(), role: Role::Main, phase }];
-    observation
+/// The Secret with what the run is given, with its values; `None` of any other object.
+pub(super) fn given(manifest: &Manifest, job: &Job) -> Result<Option<Manifest>> {
+    if manifest.kind() != "Secret" || manifest.name() != run_secret_name(&job.run, job.attempt) {
+        return Ok(None);
+    }
+    let project = &job.run.metadata.project;
+    fill_run_secret(manifest, project, &job.secrets, job.secret_source.as_deref()).map(Some)
 }
 
-/// How long the pods of a run may take to end.
-fn grace(job: &Job) -> Duration {
-    match &*job.plan {
-        runtime_core::Plan::Cluster(plan) => plan.grace(),
-        _ => Duration::from_secs(30),
+fn stopped(observation: Observation) -> Observation {
+    Observation { parts: over(Exit::Stopped).parts, ..observation }
+}
+
+/// Nothing of it runs, and it ended so.
+fn over(exit: Exit) -> Observation {
+    let main = Part { name: "main".to_owned(), role: Role::Main, phase: Phase::Ended(exit) };
+    Observation { parts: vec![main], ended: true, ..Observation::default() }
+}
+
+/// Why the cluster does not do what it is asked.
+fn refused(error: &Error) -> Cause {
+    match not_begun(error) {
+        cause if cause.reason == Reason::Forbidden => cause,
+        cause => Cause { reason: Reason::Unreachable, ..cause },
+    }
+}
+
+/// Why an attempt is not there.
+fn not_begun(error: &Error) -> Cause {
+    let reason = match error.kind() {
+        // Somebody took it away; what has a place in the run was missing before.
+        ErrorKind::NotFound if error.location().is_none() => Reason::Lost,
+        ErrorKind::PermissionDenied => Reason::Forbidden,
+        ErrorKind::Exhausted => Reason::Quota,
+        ErrorKind::Unsupported => Reason::MissingKind,
+        ErrorKind::Unavailable => Reason::Unreachable,
+        _ => Reason::StartFailed,
+    };
+    let cause = Cause::new(reason, error.message());
+    match error.help_text() {
+        Some(help) => cause.help(help),
+        None => cause,
     }
 }
 

@@ -17,11 +17,13 @@ use runtime_core::{
 use super::{
     ClusterOptions,
     apply::{CHECK, START, Sent},
+    board::{Board, Followed},
     call::Calls,
     connect,
     error::Ask,
     seen,
-    watch::{Board, Followed, Watches},
+    turns::Turns,
+    watch::Watches,
 };
 
 /// How many functions are known to be accepted.
@@ -31,6 +33,7 @@ const KNOWN: usize = 1000;
 pub(super) struct Link {
     pub(super) client: Client,
     pub(super) calls: Arc<Calls>,
+    pub(super) turns: Arc<Turns>,
     /// The namespace of what names none.
     pub(super) namespace: String,
     /// The context, or `in-cluster`.
@@ -64,7 +67,8 @@ impl Link {
         };
         Ok(Arc::new(Self {
             client: found.client,
-            calls: Arc::new(Calls::new(options.requests_per_second, server)),
+            calls: Arc::new(Calls::new(options.requests_per_second, options.request_timeout, server)),
+            turns: Arc::new(Turns::new(options.log_streams)),
             namespace,
             context: found.context,
             board: Arc::default(),
@@ -88,7 +92,10 @@ impl Link {
     pub(super) async fn check(&self, plan: &ClusterPlan, run: &Run) -> Result<()> {
         // Of many that ask for the first time, one finds out.
         let mut accepted = self.accepted.lock().await;
-        if accepted.contains(&run.spec.function) {
+        // Building it makes other objects than running it.
+        let build = run.metadata.labels.get(labels::BUILD).map(String::as_str).unwrap_or_default();
+        let what = format!("{} {build}", run.spec.function);
+        if accepted.contains(&what) {
             return Ok(());
         }
         let key = run.key().to_string();
@@ -98,7 +105,7 @@ impl Link {
         if accepted.len() >= KNOWN {
             accepted.clear();
         }
-        accepted.insert(run.spec.function.clone());
+        accepted.insert(what);
         Ok(())
     }
 
@@ -115,10 +122,23 @@ impl Link {
         followed
     }
 
+    /// Leaves out of a plan what all runs of its namespace share and is there: it is large, and there may be many runs.
+    pub(super) async fn without_shared(&self, plan: &ClusterPlan) -> ClusterPlan {
+        let shared = self.shared.lock().await;
+        let is_needed =
+            |manifest: &&Manifest| !manifest.is_shared() || !shared.contains(&self.shared_key(manifest));
+        let objects = plan.objects.iter().filter(is_needed).cloned().collect();
+        ClusterPlan { objects, deadline: plan.deadline, notes: plan.notes.clone() }
+    }
+
+    fn shared_key(&self, manifest: &Manifest) -> (String, String) {
+        let namespace = manifest.namespace().unwrap_or(&self.namespace).to_owned();
+        (namespace, manifest.name().to_owned())
+    }
+
     /// Makes an object that all runs of the namespace share, unless that was done.
     pub(super) async fn share(&self, manifest: &Manifest) -> Result<()> {
-        let namespace = manifest.namespace().unwrap_or(&self.namespace).to_owned();
-        let key = (namespace, manifest.name().to_owned());
+        let key = self.shared_key(manifest);
         let mut shared = self.shared.lock().await;
         if !shared.contains(&key) {
             let mut sent = Sent::new(manifest, &self.namespace, "", 0)?;
@@ -148,16 +168,7 @@ impl Link {
         let ask = |resource| Ask { verb: "list", resource, name: "", namespace };
         let jobs = self.calls.ask(ask("jobs"), START, || jobs.list(&params)).await?;
         let pods = self.calls.ask(ask("pods"), START, || pods.list(&params)).await?;
-        followed.board().update(followed.id(), |seen| {
-            for job in &jobs {
-                seen.job.get_or_insert_with(|| seen::job(job));
-            }
-            for pod in &pods {
-                let pod = seen::pod(pod);
-                seen.pods.entry(pod.name.clone()).or_insert(pod);
-            }
-            true
-        });
+        followed.board().found(followed.id(), jobs.iter().map(seen::job), pods.iter().map(seen::pod));
         Ok(jobs.iter().next().is_some() || pods.iter().next().is_some())
     }
 
@@ -177,28 +188,36 @@ impl Link {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
     }
 
-    /// Takes the object away that owns the others of a run, so that it makes no more of them.
-    pub(super) async fn disown_all(&self, key: &RunKey) {
-        let objects = self.made(key);
-        if let Some(owner) = objects.as_ref().and_then(|objects| objects.last())
-            && owner.resource.kind != "Pod"
-            && let Err(error) = self.disown(owner).await
-        {
-            tracing::warn!(%key, %error, "an object cannot be deleted");
-        }
-        self.remember(key, objects.unwrap_or_default());
+    /// Takes the object away that owns the others of a run, so that it makes no more of them; those that it `keeps` have
+    /// the time to end that they are given.
+    pub(super) async fn delete_owner(&self, key: &RunKey, keeps: bool) -> Result<()> {
+        let objects = self.made(key).unwrap_or_default();
+        let deleted = match objects.last() {
+            Some(owner) if owner.resource.kind == "Pod" => Ok(()),
+            Some(owner) if keeps => self.disown(owner).await,
+            Some(owner) => self.delete(owner).await,
+            None => Ok(()),
+        };
+        self.remember(key, objects);
+        deleted.inspect_err(|error| tracing::warn!(%key, %error, "an object cannot be deleted"))
     }
 
     /// Deletes all that a run has made.
-    pub(super) async fn release(&self, key: &RunKey) -> Result<()> {
-        match self.made(key).filter(|objects| !objects.is_empty()) {
+    pub(super) async fn release(&self, run: &Run) -> Result<()> {
+        let key = run.key();
+        match self.made(&key).filter(|objects| !objects.is_empty()) {
             Some(objects) => {
                 for object in objects.iter().rev() {
                     self.delete(object).await?;
                 }
                 Ok(())
             }
-            None => self.delete_all(key).await.map(drop),
+            None => self.delete_all(&key, &self.namespace_of(run)).await,
         }
+    }
+
+    /// Where the objects of a run are.
+    pub(super) fn namespace_of(&self, run: &Run) -> String {
+        run.metadata.annotations.get(labels::NAMESPACE).unwrap_or(&self.namespace).clone()
     }
 }

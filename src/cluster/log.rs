@@ -1,6 +1,6 @@
 //! The log of a container, followed through restarts of what is between it and us: each line once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{AsyncBufRead, AsyncBufReadExt};
 use kube::{Api, api::LogParams};
@@ -11,6 +11,11 @@ use runtime_core::{
     target::Event,
 };
 use tokio::sync::{mpsc, watch};
+
+use super::{
+    error::chain,
+    turns::{Turn, Turns},
+};
 
 /// The pause before a log that broke off is asked for again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -30,13 +35,25 @@ pub(super) struct Follow {
     pub(super) lines: mpsc::Sender<Event>,
     /// Whether the container has ended: then its log has an end.
     pub(super) ended: watch::Receiver<bool>,
+    pub(super) turns: Arc<Turns>,
+}
+
+/// How the reading of a stream came to its end.
+enum Read {
+    /// There is no more.
+    Whole,
+    Broken,
+    /// It is another's turn.
+    Over,
 }
 
 impl Follow {
     /// Sends the lines until there are no more.
     pub(super) async fn run(mut self) {
-        let mut vain = 0;
+        let (mut vain, mut why) = (0, String::new());
+        let turns = Arc::clone(&self.turns);
         loop {
+            let turn = self.turn(&turns).await;
             let ended = *self.ended.borrow();
             let params = LogParams {
                 container: Some(self.container.clone()),
@@ -47,20 +64,27 @@ impl Follow {
                 ..LogParams::default()
             };
             let failed = match self.api.log_stream(&self.pod, &params).await {
-                Ok(stream) => self.read(stream).await,
+                Ok(stream) => match self.read(stream, &turn).await {
+                    Read::Whole => false,
+                    Read::Broken => true,
+                    Read::Over => continue,
+                },
                 Err(kube::Error::Api(status)) if status.code == 404 => return,
                 Err(error) => {
                     tracing::debug!(pod = %self.pod, %error, "a log cannot be read");
+                    why = format!(": {}", chain(&error));
                     true
                 }
             };
+            drop(turn);
             // What was asked for after the end, and came to its end, is whole.
             if ended && !failed {
                 return;
             }
             vain += u32::from(ended);
             if vain > VAIN || self.lines.is_closed() {
-                let note = format!("the log of pod {} ends early: it could not be read to its end", self.pod);
+                let pod = &self.pod;
+                let note = format!("the log of pod {pod} ends early: it could not be read to its end{why}");
                 let _ = self.lines.send(Event::Note(note)).await;
                 return;
             }
@@ -70,26 +94,46 @@ impl Follow {
         }
     }
 
-    /// Sends the lines of a stream; whether it broke off.
-    async fn read(&mut self, stream: impl AsyncBufRead) -> bool {
+    /// Waits for its turn, which comes sooner when the container has ended.
+    async fn turn<'a>(&mut self, turns: &'a Turns) -> Turn<'a> {
+        if !*self.ended.borrow() {
+            tokio::select! {
+                biased;
+                turn = turns.live() => return turn,
+                _ = self.ended.wait_for(|ended| *ended) => {}
+                () = self.lines.closed() => {}
+            }
+        }
+        turns.ended().await
+    }
+
+    /// Sends the lines of a stream.
+    async fn read(&mut self, stream: impl AsyncBufRead, turn: &Turn<'_>) -> Read {
+        let mut over = std::pin::pin!(turn.over());
         let mut stream = std::pin::pin!(stream);
         let mut pieces = Pieces { stored: self.last, ..Pieces::default() };
         loop {
-            let used = match stream.fill_buf().await {
-                Ok([]) => return false,
+            let more = tokio::select! {
+                // Also where there is always more.
+                biased;
+                () = &mut over => return Read::Over,
+                more = stream.fill_buf() => more,
+            };
+            let used = match more {
+                Ok([]) => return Read::Whole,
                 Ok(buffer) => {
                     pieces.take(buffer);
                     buffer.len()
                 }
                 Err(error) => {
                     tracing::debug!(pod = %self.pod, %error, "a log breaks off");
-                    return true;
+                    return Read::Broken;
                 }
             };
             stream.as_mut().consume(used);
             for line in pieces.ready.drain(..) {
                 if self.lines.send(Event::Log(line)).await.is_err() {
-                    return false;
+                    return Read::Whole;
                 }
             }
             self.last = pieces.last.or(self.last);

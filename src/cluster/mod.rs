@@ -6,16 +6,21 @@
 //! [`Runtime::render`]: crate::core::Runtime::render
 
 mod apply;
+mod board;
 mod call;
 mod cause;
 mod connect;
+mod election;
 mod error;
 mod follow;
 mod link;
 mod log;
+#[cfg(test)]
+mod model;
 mod observe;
 mod remove;
 mod seen;
+mod turns;
 mod watch;
 
 use std::{
@@ -31,10 +36,11 @@ use runtime_core::{
     cluster::Cluster,
     labels,
     run::RunKey,
-    target::{Event, Job},
+    target::{Event, Job, Leftover},
 };
 use tokio::sync::{OnceCell, mpsc};
 
+pub use election::{Election, ElectionOptions, Lost, Standing, Term};
 use follow::Drive;
 use link::Link;
 
@@ -52,11 +58,23 @@ pub struct ClusterOptions {
     pub cluster: Cluster,
     /// How many requests are made in a second, beside watches and logs. Twice as many may be made at once.
     pub requests_per_second: u32,
+    /// How long one request may take until it is given up and, where that may help, made again.
+    pub request_timeout: Duration,
+    /// How many logs of runs that go on are read at the same time, each by a connection of its own. Where there are more
+    /// runs, they take turns of ten seconds; what a run wrote is read to its end in any case.
+    pub log_streams: usize,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { context: None, namespace: None, cluster: Cluster::default(), requests_per_second: 200 }
+        Self {
+            context: None,
+            namespace: None,
+            cluster: Cluster::default(),
+            requests_per_second: 200,
+            request_timeout: Duration::from_secs(30),
+            log_streams: 500,
+        }
     }
 }
 
@@ -76,6 +94,7 @@ pub struct Kubernetes {
 struct Active {
     aborts: mpsc::Sender<Duration>,
     link: Arc<Link>,
+    namespace: String,
 }
 
 impl Kubernetes {
@@ -159,21 +178,25 @@ impl Target for Kubernetes {
             return Err(Error::new(ErrorKind::Unsupported, "processes do not run on a cluster")
                 .help("leave `--on` out to run it on this machine"));
         };
+        plan.objects.iter().try_for_each(|manifest| follow::given(manifest, job).map(drop))?;
         link.check(plan, &job.run).await?;
         Ok(plan.notes.clone())
     }
 
-    async fn apply(&self, job: Job) -> Result<mpsc::Receiver<Event>> {
+    async fn apply(&self, mut job: Job) -> Result<mpsc::Receiver<Event>> {
         let link = self.link_of(&job.run).await?;
         let Plan::Cluster(plan) = &*job.plan else {
             return Err(Error::internal("the plan is for another target"));
         };
         let main = plan.objects.last().map(|main| main.name()).unwrap_or_default();
-        let id = watch::id(&job.key.to_string(), &job.attempt.to_string());
+        let id = board::id(&job.key.to_string(), &job.attempt.to_string());
         let followed = link.follow(plan, id, main);
+        let namespace = link.namespace_of(&job.run);
+        let (deadline, grace) = (plan.deadline, plan.grace());
+        job.plan = Arc::new(Plan::Cluster(link.without_shared(plan).await));
         let (events, receiver) = mpsc::channel(EVENTS);
         let (aborts, requests) = mpsc::channel(4);
-        self.active().insert(job.key.clone(), Active { aborts, link: Arc::clone(&link) });
+        self.active().insert(job.key.clone(), Active { aborts, link: Arc::clone(&link), namespace });
         tokio::spawn(
             Drive {
                 link,
@@ -183,6 +206,10 @@ impl Target for Kubernetes {
                 followed,
                 namespace: String::new(),
                 stopped: HashMap::new(),
+                deleted: HashMap::new(),
+                deadline,
+                grace,
+                refused: None,
             }
             .run(),
         );
@@ -194,24 +221,28 @@ impl Target for Kubernetes {
         match active {
             Some(active) => match active.aborts.send(grace).await {
                 Ok(()) => Ok(()),
-                Err(_) => active.link.delete_all(key).await.map(drop),
+                Err(_) => active.link.delete_all(key, &active.namespace).await,
             },
-            None => self.link().await?.delete_all(key).await.map(drop),
+            None => {
+                let link = self.link().await?;
+                link.delete_all(key, &link.namespace).await
+            }
         }
     }
 
-    async fn release(&self, key: &RunKey) -> Result<()> {
-        let active = self.active().remove(key);
-        match active {
-            Some(active) => active.link.release(key).await,
-            None => self.link().await?.release(key).await,
-        }
+    async fn release(&self, run: &Run) -> Result<()> {
+        let active = self.active().remove(&run.key());
+        let link = match active {
+            Some(active) => active.link,
+            None => self.link_of(run).await?,
+        };
+        link.release(run).await
     }
 
-    async fn leftovers(&self) -> Result<Vec<RunKey>> {
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
         // Who has not been there has left nothing.
         match self.link.get() {
-            Some(link) => link.runs().await,
+            Some(link) => link.leftovers().await,
             None => Ok(Vec::new()),
         }
     }

@@ -34,6 +34,7 @@ fn ended(cause: Cause) -> Phase {
 fn without_pod(seen: &Seen, observation: &mut Observation) -> Phase {
     match &seen.job {
         Some(JobSeen { failed: Some((reason, message)), .. }) => ended(cause::of_job(reason, message)),
+        Some(JobSeen { complete: true, .. }) => Phase::Ended(Exit::Code(0)),
         Some(JobSeen { gone: true, .. }) => {
             Phase::Ended(Exit::Lost("its Job was deleted before it had a pod".to_owned()))
         }
@@ -45,19 +46,39 @@ fn without_pod(seen: &Seen, observation: &mut Observation) -> Phase {
     }
 }
 
+/// Whether an end is concluded from what is not there: then the Job may know better, and is asked first.
+pub(super) fn is_guessed(seen: &Seen) -> bool {
+    seen.pod().is_none_or(|pod| (pod.gone || pod.given_up) && !matches!(pod.main.state, State::Ended { .. }))
+}
+
 fn of_pod(pod: &PodSeen, seen: &Seen, observation: &mut Observation) -> Phase {
+    let overdue = seen.job.as_ref().and_then(|job| job.failed.as_ref());
+    let overdue = overdue.filter(|(reason, _)| reason == "DeadlineExceeded");
     if let State::Ended { code, signal, reason, message, .. } = &pod.main.state {
         observation.report = report(message);
-        return Phase::Ended(exit(pod, *code, *signal, reason, message));
+        if observation.report.is_none() && !message.trim().is_empty() {
+            observation.said = Some(message.clone());
+        }
+        return match overdue {
+            // It was told to stop, and did.
+            Some((reason, message)) if *code != 0 => ended(cause::of_job(reason, message)),
+            _ => Phase::Ended(exit(pod, *code, *signal, reason, message)),
+        };
     }
     if let Some(cause) = cause::of_end(pod) {
         return replaced(pod, seen, cause, observation);
     }
-    if pod.gone
-        && let Some(JobSeen { failed: Some((reason, message)), .. }) = &seen.job
-        && reason == "DeadlineExceeded"
-    {
-        return ended(cause::of_job(reason, message));
+    if pod.gone || pod.given_up {
+        if let Some((reason, message)) = overdue {
+            return ended(cause::of_job(reason, message));
+        }
+        // Its Job has seen what was missed here.
+        if seen.job.as_ref().is_some_and(|job| job.complete) {
+            return Phase::Ended(Exit::Code(0));
+        }
+    }
+    if pod.given_up {
+        return replaced(pod, seen, cause::of_given_up(pod), observation);
     }
     if pod.gone {
         let message = match pod.deleted {
@@ -80,6 +101,11 @@ fn of_pod(pod: &PodSeen, seen: &Seen, observation: &mut Observation) -> Phase {
         return ended(Cause::new(Reason::StartFailed, text.trim_end_matches([':', ' '])));
     }
     match &pod.main.state {
+        _ if pod.phase == "Succeeded" => Phase::Ended(Exit::Code(0)),
+        State::Running { .. } if pod.phase == "Failed" => Phase::Ended(Exit::Lost(format!(
+            "its pod failed, and its container was not seen to end: {}",
+            if pod.message.is_empty() { &pod.reason } else { &pod.message }
+        ))),
         State::Running { .. } => {
             observation.trouble = cause::of_running(pod);
             Phase::Running
@@ -135,10 +161,14 @@ fn exit(pod: &PodSeen, code: i32, signal: i32, reason: &str, message: &str) -> E
         "DeadlineExceeded" => Exit::For(Box::new(cause::of_job(reason, message))),
         // What a kubelet says of a container that it lost, and of one that somebody made it stop.
         "ContainerStatusUnknown" => Exit::Lost(format!("its node cannot say how it ended: {message}")),
-        _ if code != 0 && cause::of_end(pod).is_some() => match cause::of_end(pod) {
-            Some(cause) => Exit::For(Box::new(cause)),
-            None => Exit::Code(code),
-        },
+        _ => by_code(pod, code, signal),
+    }
+}
+
+/// What the code of a container says, that its reason does not.
+fn by_code(pod: &PodSeen, code: i32, signal: i32) -> Exit {
+    match cause::of_end(pod) {
+        Some(cause) if code != 0 => Exit::For(Box::new(cause)),
         _ if pod.deleted.is_some() && code > 128 => {
             Exit::For(Box::new(Cause::new(Reason::Lost, "its pod was deleted while it ran")))
         }

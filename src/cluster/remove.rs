@@ -1,18 +1,20 @@
 //! Taking away what a run made: the object that owns the others, and where that is not known, all with its label.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use kube::{
-    Api,
-    api::{ApiResource, DeleteParams, DynamicObject, ListParams, PropagationPolicy},
+    Api, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectList, PropagationPolicy},
     core::PartialObjectMeta,
 };
-use runtime_core::{Result, k8s_openapi::api::core::v1::Pod, labels, run::RunKey};
+use runtime_core::{
+    Result, k8s_openapi::api::core::v1::Pod, labels, run::RunKey, serde_json::Value, target::Leftover,
+};
 
 use super::{
     Link,
     apply::{Sent, resource},
-    error::Ask,
+    error::{Ask, is_another},
 };
 
 /// How long the cluster may be away before an object is left for later.
@@ -21,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The types of objects that runs make.
 const TYPES: [(&str, &str); 5] =
     [("batch/v1", "Job"), ("v1", "Pod"), ("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "Service")];
+
+/// How many objects are asked for at once.
+const PAGE: u32 = 500;
 
 /// What goes with what goes.
 fn with_all() -> DeleteParams {
@@ -72,60 +77,109 @@ impl Link {
         let delete = || async {
             match api.delete(name, &params).await {
                 // It is gone, or another one has its name.
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+                Err(kube::Error::Api(status)) if status.code == 404 || is_another(&status) => Ok(()),
                 other => other.map(drop),
             }
         };
         self.calls.ask(ask, PATIENCE, delete).await
     }
 
-    /// Deletes all that has the label of this run, of whatever attempt. Returns how many objects that were.
-    pub(super) async fn delete_all(&self, key: &RunKey) -> Result<usize> {
-        let mut count = 0;
+    /// Deletes all in a namespace that has the label of this run, of whatever attempt.
+    pub(super) async fn delete_all(&self, key: &RunKey, namespace: &str) -> Result<()> {
+        let selector = format!("{}={key}", labels::RUN);
         for (api_version, kind) in TYPES {
             let resource = resource(api_version, kind);
-            for (namespace, name, _) in self.labelled(&resource, &format!("{}={key}", labels::RUN)).await? {
-                let value = runtime_core::serde_json::Value::Null;
-                self.delete(&Sent { resource: resource.clone(), namespace, name, value }).await?;
-                count += 1;
+            for object in self.labelled(&resource, namespace, &selector).await? {
+                let (namespace, name) = (namespace.to_owned(), object.name_any());
+                let sent = Sent { resource: resource.clone(), namespace, name, value: Value::Null };
+                self.delete(&sent).await?;
             }
         }
-        Ok(count)
+        Ok(())
     }
 
-    /// The runs of which there is an object in the namespace.
-    pub(super) async fn runs(&self) -> Result<Vec<RunKey>> {
+    /// What there is of runs in the namespace.
+    pub(super) async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let selector = format!("{}={},{}", labels::MANAGED_BY, labels::RUNTIMES, labels::RUN);
-        let mut keys = BTreeSet::new();
+        let mut found: BTreeMap<RunKey, Leftover> = BTreeMap::new();
         for (api_version, kind) in TYPES {
-            let found = self.labelled(&resource(api_version, kind), &selector).await?;
-            keys.extend(found.into_iter().filter_map(|(_, _, key)| key));
+            for object in self.labelled(&resource(api_version, kind), &self.namespace, &selector).await? {
+                let Some(key) = object.labels().get(labels::RUN).and_then(|key| key.parse::<RunKey>().ok())
+                else {
+                    continue;
+                };
+                let left = found.entry(key.clone()).or_insert_with(|| Leftover::of(key));
+                left.objects.push(format!("{}/{}", kind.to_ascii_lowercase(), object.name_any()));
+                left.since =
+                    left.since.into_iter().chain(object.creation_timestamp().map(|time| time.0)).min();
+                left.active |= is_active(kind, &object.data);
+            }
         }
-        Ok(keys.into_iter().filter_map(|key| key.parse().ok()).collect())
+        Ok(found.into_values().collect())
     }
 
-    /// Namespace, name and run of the objects that a selector chooses.
+    /// The objects of a type that a selector chooses: all of a Job or Pod, of others only what all objects have.
     async fn labelled(
         &self,
         resource: &ApiResource,
+        namespace: &str,
         selector: &str,
-    ) -> Result<Vec<(String, String, Option<String>)>> {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, resource);
-        let ask = Ask { verb: "list", resource: &resource.plural, name: "", namespace: &self.namespace };
+    ) -> Result<Vec<DynamicObject>> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
+        let ask = Ask { verb: "list", resource: &resource.plural, name: "", namespace };
+        let whole = ["Job", "Pod"].contains(&resource.kind.as_str());
         let mut found = Vec::new();
-        let mut params = ListParams::default().labels(selector).limit(500);
+        let mut params = ListParams::default().labels(selector).limit(PAGE);
         loop {
-            let page = self.calls.ask(ask, PATIENCE, || api.list_metadata(&params)).await?;
+            let page = self.calls.ask(ask, PATIENCE, || async {
+                let page = match whole {
+                    true => api.list(&params).await,
+                    false => api.list_metadata(&params).await.map(bare),
+                };
+                match page {
+                    // The first pages are too old for the others.
+                    Err(kube::Error::Api(status)) if status.code == 410 => Ok(None),
+                    page => page.map(Some),
+                }
+            });
+            let Some(page) = page.await? else {
+                found.clear();
+                params.continue_token = None;
+                continue;
+            };
             let next = page.metadata.continue_.filter(|next| !next.is_empty());
-            found.extend(page.items.into_iter().map(|object: PartialObjectMeta<DynamicObject>| {
-                let metadata = object.metadata;
-                let run = metadata.labels.and_then(|labels| labels.get(labels::RUN).cloned());
-                (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default(), run)
-            }));
+            found.extend(page.items);
             match next {
                 Some(next) => params = params.continue_token(&next),
                 None => return Ok(found),
             }
         }
+    }
+}
+
+/// Objects of which no more is known than what all have.
+fn bare(list: ObjectList<PartialObjectMeta<DynamicObject>>) -> ObjectList<DynamicObject> {
+    let bare = |object: PartialObjectMeta<DynamicObject>| DynamicObject {
+        types: None,
+        metadata: object.metadata,
+        data: Value::Null,
+    };
+    ObjectList {
+        types: list.types,
+        metadata: list.metadata,
+        items: list.items.into_iter().map(bare).collect(),
+    }
+}
+
+/// Whether a Job or a Pod has not ended.
+fn is_active(kind: &str, object: &Value) -> bool {
+    let status = &object["status"];
+    match kind {
+        "Pod" => !matches!(status["phase"].as_str(), Some("Succeeded" | "Failed")),
+        "Job" => !status["conditions"].as_array().into_iter().flatten().any(|condition| {
+            condition["status"] == "True"
+                && (condition["type"] == "Complete" || condition["type"] == "Failed")
+        }),
+        _ => false,
     }
 }

@@ -1,6 +1,6 @@
 //! What is kept of the objects of a run: the few fields that say how it is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use runtime_core::{
     jiff::Timestamp,
@@ -18,7 +18,7 @@ use runtime_core::{
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Seen {
     /// Its pods by name, also those that are gone.
-    pub(super) pods: BTreeMap<String, PodSeen>,
+    pub(super) pods: BTreeMap<String, Arc<PodSeen>>,
     /// Its Job, where it has one.
     pub(super) job: Option<JobSeen>,
     /// Warnings about it: the last one of each reason.
@@ -38,6 +38,10 @@ pub(super) struct PodSeen {
     pub(super) message: String,
     /// Somebody deleted it: when it has to be over.
     pub(super) deleted: Option<Timestamp>,
+    /// How long it has to end by itself, from when somebody deleted it.
+    pub(super) grace: Duration,
+    /// That time is over, and nobody says that it ended.
+    pub(super) given_up: bool,
     /// It is not there any more.
     pub(super) gone: bool,
     /// Why it is on no node.
@@ -88,8 +92,12 @@ pub(super) enum State {
 /// A Job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct JobSeen {
+    pub(super) namespace: String,
+    pub(super) name: String,
     pub(super) uid: String,
     pub(super) gone: bool,
+    /// Its pod ended well.
+    pub(super) complete: bool,
     /// It has failed: reason and message.
     pub(super) failed: Option<(String, String)>,
     pub(super) suspended: bool,
@@ -112,6 +120,10 @@ fn text(text: Option<&String>) -> String {
     text.cloned().unwrap_or_default()
 }
 
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
 /// What is kept of a pod.
 pub(super) fn pod(pod: &Pod) -> PodSeen {
     let spec = pod.spec.as_ref();
@@ -123,6 +135,7 @@ pub(super) fn pod(pod: &Pod) -> PodSeen {
         uid: text(pod.metadata.uid.as_ref()),
         created: time(pod.metadata.creation_timestamp.as_ref()),
         deleted: time(pod.metadata.deletion_timestamp.as_ref()),
+        grace: pod.metadata.deletion_grace_period_seconds.map(seconds).unwrap_or_default(),
         node: spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
         memory: main.and_then(memory),
         image: main.and_then(|main| main.image.clone()).unwrap_or_default(),
@@ -183,12 +196,13 @@ fn state(state: &ContainerState) -> State {
 
 /// What is kept of a Job.
 pub(super) fn job(job: &Job) -> JobSeen {
-    let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let failed = conditions
-        .filter(|condition| condition.type_ == "Failed" && condition.status == "True")
-        .map(|condition| (text(condition.reason.as_ref()), text(condition.message.as_ref())))
-        .next();
+    let conditions = || job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let condition = |kind: &str| conditions().find(|it| it.type_ == kind && it.status == "True");
+    let failed = condition("Failed").map(|it| (text(it.reason.as_ref()), text(it.message.as_ref())));
     JobSeen {
+        namespace: text(job.metadata.namespace.as_ref()),
+        name: text(job.metadata.name.as_ref()),
+        complete: condition("Complete").is_some(),
         uid: text(job.metadata.uid.as_ref()),
         gone: false,
         failed,
@@ -209,9 +223,20 @@ impl Seen {
     /// for one that somebody deleted, whatever it was told.
     pub(super) fn pod(&self) -> Option<&PodSeen> {
         let age = |pod: &&PodSeen| (pod.created, pod.name.clone());
-        match self.job.as_ref().is_some_and(|job| job.repeats) {
-            true => self.pods.values().max_by_key(|pod| (!pod.gone, age(pod))),
-            false => self.pods.values().min_by_key(age),
+        let pods = self.pods.values().map(|pod| &**pod);
+        match self.repeats() {
+            true => pods.max_by_key(|pod| (!pod.gone, age(pod))),
+            false => pods.min_by_key(age),
         }
+    }
+
+    fn repeats(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.repeats)
+    }
+
+    /// Whether its Job made another pod that does not count, and would do the work again.
+    pub(super) fn is_doubled(&self) -> bool {
+        let goes_on = self.job.as_ref().is_some_and(|job| !job.repeats && !job.gone && job.failed.is_none());
+        goes_on && self.pods.values().filter(|pod| !pod.gone).count() > 1
     }
 }

@@ -2,9 +2,9 @@
 //! its own.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt::Debug,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -22,161 +22,19 @@ use runtime_core::{
         },
     },
     labels,
+    run::{Cause, Reason},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::watch as channel;
 
 use super::{
+    board::{Board, Known, id},
     call::Calls,
-    error::{Ask, may_pass},
-    seen::{self, PodSeen, Seen},
+    error::{Ask, NEEDED, may_pass},
+    seen::{self, JobSeen, Seen},
 };
 
 /// How long a look at one object is tried.
 const LOOK: Duration = Duration::from_secs(60);
-
-/// What is seen of the runs that somebody follows.
-#[derive(Default)]
-pub(super) struct Board {
-    entries: Mutex<Entries>,
-    /// Why nothing is seen at the moment.
-    trouble: channel::Sender<Option<String>>,
-}
-
-#[derive(Default)]
-struct Entries {
-    by_id: HashMap<String, Entry>,
-    /// Objects by name: the run that they belong to.
-    names: HashMap<String, String>,
-}
-
-struct Entry {
-    seen: Seen,
-    changed: channel::Sender<()>,
-}
-
-/// Which attempt of which run an object belongs to.
-pub(super) fn id(run: &str, attempt: &str) -> String {
-    format!("{run}/{attempt}")
-}
-
-impl Board {
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes what is seen of a run, where somebody follows it.
-    pub(super) fn update(&self, id: &str, change: impl FnOnce(&mut Seen) -> bool) {
-        let mut entries = self.entries();
-        if let Some(entry) = entries.by_id.get_mut(id)
-            && change(&mut entry.seen)
-        {
-            entry.changed.send_replace(());
-        }
-    }
-
-    /// Keeps what is seen of a pod.
-    pub(super) fn put_pod(&self, id: &str, pod: PodSeen) {
-        let name = pod.name.clone();
-        let mut followed = false;
-        self.update(id, |seen| {
-            followed = true;
-            match seen.pods.get(&pod.name) {
-                Some(known) if *known == pod => false,
-                // The last word about a pod that is gone has been said.
-                Some(known) if known.gone && known.uid == pod.uid => false,
-                _ => {
-                    seen.pods.insert(pod.name.clone(), pod);
-                    true
-                }
-            }
-        });
-        if followed {
-            self.entries().names.insert(name, id.to_owned());
-        }
-    }
-
-    fn gone(&self, id: &str, pod: PodSeen) {
-        self.update(id, |seen| {
-            let last = seen.pods.entry(pod.name.clone()).or_default();
-            let new = !last.gone;
-            // Its last state came before, or comes with its end.
-            *last = PodSeen { gone: true, ..pod };
-            new
-        });
-    }
-
-    /// The run that an object of this name belongs to; pods of a Job have its name, and five letters.
-    fn run_of(&self, name: &str) -> Option<String> {
-        let entries = self.entries();
-        let of_job = || entries.names.get(name.rsplit_once('-')?.0);
-        entries.names.get(name).or_else(of_job).cloned()
-    }
-
-    /// Begins to keep what is seen of a run whose main object has this name.
-    pub(super) fn follow(self: &Arc<Self>, id: String, name: &str) -> Followed {
-        let (changed, receiver) = channel::channel(());
-        let mut entries = self.entries();
-        entries.names.insert(name.to_owned(), id.clone());
-        entries.by_id.insert(id.clone(), Entry { seen: Seen::default(), changed });
-        Followed { board: Arc::clone(self), id, changes: receiver, trouble: self.trouble.subscribe() }
-    }
-
-    fn say(&self, trouble: Option<String>) {
-        self.trouble.send_if_modified(|known| {
-            let new = known.is_some() != trouble.is_some();
-            if new {
-                *known = trouble;
-            }
-            new
-        });
-    }
-}
-
-/// A run whose objects are watched, until it is dropped.
-pub(super) struct Followed {
-    board: Arc<Board>,
-    id: String,
-    changes: channel::Receiver<()>,
-    trouble: channel::Receiver<Option<String>>,
-}
-
-impl Followed {
-    /// What is seen now.
-    pub(super) fn seen(&self) -> Seen {
-        self.board.entries().by_id.get(&self.id).map(|entry| entry.seen.clone()).unwrap_or_default()
-    }
-
-    /// Waits for the next change.
-    pub(super) async fn changed(&mut self) {
-        tokio::select! {
-            _ = self.changes.changed() => {}
-            _ = self.trouble.changed() => {}
-        }
-    }
-
-    /// Why nothing is seen at the moment.
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.borrow().clone()
-    }
-
-    pub(super) fn board(&self) -> &Board {
-        &self.board
-    }
-
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-impl Drop for Followed {
-    fn drop(&mut self) {
-        let mut entries = self.board.entries();
-        entries.by_id.remove(&self.id);
-        let id = &self.id;
-        entries.names.retain(|_, of| of != id);
-    }
-}
 
 /// The watches of one namespace. They end when this is dropped.
 pub(super) struct Watches(Vec<tokio::task::AbortHandle>);
@@ -225,8 +83,14 @@ trait Watched:
     fn put(&self, board: &Board);
     /// It is not there any more.
     fn gone(&self, board: &Board);
-    /// Looks for those that a list should have had and had not.
-    fn missing(_: &Watch, _: &Arc<Board>, _: &HashSet<String>) {}
+    /// Those of a run that are there, as far as is known.
+    fn known(_: &Seen) -> Vec<Known> {
+        Vec::new()
+    }
+    /// This one of a run is there no more.
+    fn lost(_: &mut Seen, _: &Known) -> bool {
+        false
+    }
 }
 
 impl Watch {
@@ -247,7 +111,7 @@ impl Watch {
                             listed.insert(object.name_any());
                             object.put(&board);
                         }
-                        watcher::Event::InitDone => K::missing(&self, &board, &listed),
+                        watcher::Event::InitDone => self.look_for_missing::<K>(&board, &listed),
                         watcher::Event::Apply(object) => object.put(&board),
                         watcher::Event::Delete(object) => object.gone(&board),
                     }
@@ -255,8 +119,12 @@ impl Watch {
                 Err(error) => {
                     let (kind, namespace) = (K::plural(&()), &self.namespace);
                     tracing::debug!(%kind, namespace, %error, "a watch is made again");
-                    if let Some(trouble) = trouble(&error) {
-                        board.say(Some(format!("{kind} cannot be watched: {trouble}")));
+                    if let Some((reason, trouble)) = trouble(&error) {
+                        let cause = Cause::new(reason, format!("{kind} cannot be watched: {trouble}"));
+                        board.say(Some(match reason {
+                            Reason::Forbidden => cause.help(NEEDED),
+                            _ => cause,
+                        }));
                     }
                 }
             }
@@ -264,8 +132,31 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Looks for those that a list should have had and had not. One that was made after the list is no loss: each is
+    /// looked at by itself.
+    fn look_for_missing<K: Watched>(&self, board: &Arc<Board>, listed: &HashSet<String>) {
+        for (id, known) in board.unlisted(K::known, &self.namespace, listed) {
+            let (watch, board) = (self.clone(), Arc::clone(board));
+            tokio::spawn(async move {
+                let api: Api<K> = Api::namespaced(watch.client.clone(), &known.namespace);
+                let resource = K::plural(&());
+                let ask =
+                    Ask { verb: "get", resource: &resource, name: &known.name, namespace: &known.namespace };
+                match watch.calls.ask(ask, LOOK, || api.get_opt(&known.name)).await {
+                    Ok(Some(found)) if found.uid().as_deref() == Some(&known.uid) => found.put(&board),
+                    Ok(_) => board.update(&id, |seen| K::lost(seen, &known)),
+                    Err(error) => {
+                        tracing::warn!(%error, resource = %resource, "what a list did not have cannot be looked at")
+                    }
+                }
+            });
+        }
+    }
+}
+
 /// What of an error of a watch its runs should know: one that is simply made again is none.
-fn trouble(error: &watcher::Error) -> Option<String> {
+fn trouble(error: &watcher::Error) -> Option<(Reason, String)> {
     let (watcher::Error::InitialListFailed(inner)
     | watcher::Error::WatchStartFailed(inner)
     | watcher::Error::WatchFailed(inner)) = error
@@ -273,14 +164,18 @@ fn trouble(error: &watcher::Error) -> Option<String> {
         return None;
     };
     match inner {
-        kube::Error::Api(status) if !may_pass(inner) && status.code != 410 => Some(status.message.clone()),
+        kube::Error::Api(status) if !may_pass(inner) && status.code != 410 => {
+            let reason =
+                if matches!(status.code, 401 | 403) { Reason::Forbidden } else { Reason::Unreachable };
+            Some((reason, status.message.clone()))
+        }
         kube::Error::Service(_) | kube::Error::HyperError(_)
             if matches!(
                 error,
                 watcher::Error::InitialListFailed(_) | watcher::Error::WatchStartFailed(_)
             ) =>
         {
-            Some("the API server does not answer".to_owned())
+            Some((Reason::Unreachable, "the API server does not answer".to_owned()))
         }
         _ => None,
     }
@@ -304,54 +199,34 @@ impl Watched for Pod {
         }
     }
 
-    fn missing(watch: &Watch, board: &Arc<Board>, listed: &HashSet<String>) {
-        let lost: Vec<(String, PodSeen)> = {
-            let entries = board.entries();
-            let all = entries
-                .by_id
-                .iter()
-                .flat_map(|(id, entry)| entry.seen.pods.values().map(move |pod| (id.clone(), pod.clone())));
-            all.filter(|(_, pod)| {
-                !pod.gone && pod.namespace == watch.namespace && !listed.contains(&pod.name)
-            })
-            .collect()
-        };
-        // One that was made after the list is no loss: each is looked at by itself.
-        for (id, pod) in lost {
-            let (watch, board) = (watch.clone(), Arc::clone(board));
-            tokio::spawn(async move {
-                let api: Api<Pod> = Api::namespaced(watch.client.clone(), &pod.namespace);
-                let ask = Ask { verb: "get", resource: "pods", name: &pod.name, namespace: &pod.namespace };
-                match watch.calls.ask(ask, LOOK, || api.get_opt(&pod.name)).await {
-                    Ok(Some(found)) if found.uid().as_deref() == Some(&pod.uid) => found.put(&board),
-                    Ok(_) => board.gone(&id, pod),
-                    Err(error) => {
-                        tracing::warn!(%error, "a pod that a list did not have cannot be looked at")
-                    }
-                }
-            });
-        }
+    fn known(seen: &Seen) -> Vec<Known> {
+        known_pods(seen)
+    }
+
+    fn lost(seen: &mut Seen, known: &Known) -> bool {
+        lose_pod(seen, known)
     }
 }
 
 impl Watched for Job {
     fn put(&self, board: &Board) {
-        let Some(id) = id_of(self) else { return };
-        let job = seen::job(self);
-        board.update(&id, |seen| {
-            let new = seen.job.as_ref() != Some(&job);
-            seen.job = Some(job);
-            new
-        });
+        if let Some(id) = id_of(self) {
+            board.put_job(&id, seen::job(self));
+        }
     }
 
     fn gone(&self, board: &Board) {
-        let Some(id) = id_of(self) else { return };
-        let job = seen::JobSeen { gone: true, ..seen::job(self) };
-        board.update(&id, |seen| {
-            seen.job = Some(job);
-            true
-        });
+        if let Some(id) = id_of(self) {
+            board.put_job(&id, JobSeen { gone: true, ..seen::job(self) });
+        }
+    }
+
+    fn known(seen: &Seen) -> Vec<Known> {
+        known_jobs(seen)
+    }
+
+    fn lost(seen: &mut Seen, known: &Known) -> bool {
+        lose_job(seen, known)
     }
 }
 
@@ -369,4 +244,24 @@ impl Watched for Event {
 
     /// It was too old to be kept; what it said stays true.
     fn gone(&self, _: &Board) {}
+}
+
+pub(super) fn known_pods(seen: &Seen) -> Vec<Known> {
+    let there = seen.pods.values().filter(|pod| !pod.gone);
+    there.map(|pod| Known::new(&pod.namespace, &pod.name, &pod.uid)).collect()
+}
+
+pub(super) fn lose_pod(seen: &mut Seen, known: &Known) -> bool {
+    let pod = seen.pods.get_mut(&known.name).filter(|pod| pod.uid == known.uid && !pod.gone);
+    pod.map(|pod| Arc::make_mut(pod).gone = true).is_some()
+}
+
+pub(super) fn known_jobs(seen: &Seen) -> Vec<Known> {
+    let there = seen.job.iter().filter(|job| !job.gone);
+    there.map(|job| Known::new(&job.namespace, &job.name, &job.uid)).collect()
+}
+
+pub(super) fn lose_job(seen: &mut Seen, known: &Known) -> bool {
+    let job = seen.job.as_mut().filter(|job| job.uid == known.uid && !job.gone);
+    job.map(|job| job.gone = true).is_some()
 }

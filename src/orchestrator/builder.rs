@@ -143,6 +143,7 @@ impl Builder {
             count: channel::Sender::new(0),
             versions: Mutex::default(),
             looking: AtomicBool::new(false),
+            releasing: AtomicBool::new(false),
             checked: Known::default(),
             storage: Storage::new(secrets.clone()),
             fetching: Fetching::default(),

@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     io::Write,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
 };
@@ -16,7 +16,7 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use runtime_core::{
     Error, Result, Run, RunState,
-    run::{Reason, Verdict},
+    run::{Artifact, Reason, Verdict},
     serde_json::json,
 };
 
@@ -71,6 +71,13 @@ impl Inner {
         }
         let base = run.metadata.annotations.get(runtime_core::labels::WORK_DIR).map(PathBuf::from);
         base.unwrap_or_default().join(path)
+    }
+
+    /// Whether a path is one of a file that a run elsewhere sent here.
+    pub(super) fn is_received(&self, run: &Run, path: &str) -> bool {
+        let path = Path::new(path);
+        let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        run.spec.output_path.is_empty() && plain && path.starts_with(self.default_artifacts(run))
     }
 
     /// What is to be sent of the artifacts of a run.
@@ -136,10 +143,6 @@ impl Follow {
     /// Describes the artifacts of a run whose code has ended, and moves them to where they belong. Changes the verdict
     /// where that fails.
     pub(super) async fn deliver(&mut self, verdict: &mut Verdict) -> Result<()> {
-        // What is reported from elsewhere lies elsewhere: a path in it is none of this machine.
-        if self.target.reports_apart() {
-            return Ok(());
-        }
         let has_artifacts = verdict.report.as_ref().is_some_and(|report| !report.artifacts.is_empty());
         if !has_artifacts && !is_url(&self.record.run.spec.output_path) {
             return Ok(());
@@ -147,12 +150,20 @@ impl Follow {
         let run = self.record.run.clone();
         if let Some(report) = &mut verdict.report {
             let artifacts = std::mem::take(&mut report.artifacts);
+            let (of, inner, apart) = (run.clone(), Arc::clone(&self.inner), self.target.reports_apart());
+            // A path that comes from elsewhere is none of this machine, unless the file came, too.
+            let is_here = move |artifact: &Artifact| !apart || inner.is_received(&of, artifact.target_path());
             let of = run.clone();
             let described = tokio::task::spawn_blocking(move || {
-                artifacts.into_iter().map(|artifact| describe(artifact, &of)).collect()
+                let describe = |artifact| if is_here(&artifact) { describe(artifact, &of) } else { artifact };
+                artifacts.into_iter().map(describe).collect()
             });
             report.artifacts =
                 described.await.map_err(|_| Error::internal("artifacts cannot be described"))?;
+        }
+        // What was written elsewhere belongs where it is, or was sent here.
+        if !self.writes_here() || self.target.reports_apart() {
+            return Ok(());
         }
         let ended = matches!(verdict.state, RunState::Completed | RunState::Error);
         if !ended || self.record.run.state() == RunState::Aborting {

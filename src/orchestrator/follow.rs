@@ -1,31 +1,24 @@
 //! Following one run from its record to its end: what the target sees is reduced, written, and only then said.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use runtime_core::{
-    Error, ErrorKind, Result, Run, RunState, Runtime, Target,
+    Error, Plan, Result, Run, RunState, Runtime, Target,
+    plan::ClusterPlan,
     run::{Cause, Packages, Reason, Verdict},
     store::RunRecord,
     target::{Event, Job},
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Inner, log::LogWriter, reduce, report::Reported, retry, worktree};
-use crate::data::documents;
+use super::{Inner, log::LogWriter, reduce, report::Reported, worktree};
 
 /// How long an event may wait for the next one.
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// How many events are taken at once.
 const BATCH: usize = 256;
-
-/// How long a store that fails is asked again before a change is left for later, or, at the end of a run, before those
-/// who wait for it are told.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lines are written when they are so many bytes, however many events there are.
 const LARGE: usize = 256 * 1024;
@@ -80,7 +73,7 @@ impl Follow {
         }
         let recorded = outcome.is_ok();
         if recorded {
-            self.keep_children().await;
+            Box::pin(self.keep_children()).await;
         }
         let over = outcome.map_err(|error| error.to_string());
         self.live.send_modify(|live| {
@@ -88,7 +81,7 @@ impl Follow {
             live.settled = true;
         });
         // Whoever waits for the run need not wait for what it leaves.
-        if recorded && let Err(error) = self.target.release(&key).await {
+        if recorded && let Err(error) = Box::pin(self.release()).await {
             tracing::warn!(%key, %error, "what an ended run left could not be removed");
         }
         if recorded {
@@ -98,7 +91,7 @@ impl Follow {
             tracing::warn!(%key, %error, "what was fetched for an ended run could not be removed");
         }
         if recorded {
-            self.forget_reports().await;
+            Box::pin(self.forget_reports()).await;
         }
         self.inner.reserve.restore();
         self.inner.forget(&key);
@@ -121,7 +114,12 @@ impl Follow {
                     return self.end(not_started(&error)).await;
                 }
             }
-            self.attempt(job.clone()).await?;
+            let attempt = job.clone();
+            if !self.here {
+                // Another attempt has another plan.
+                job.plan = Arc::new(Plan::Cluster(ClusterPlan::default()));
+            }
+            Box::pin(self.attempt(attempt)).await?;
             if self.record.run.state().is_terminal() {
                 return Ok(());
             }
@@ -142,20 +140,22 @@ impl Follow {
     }
 
     /// One attempt, until it has ended: the run with it, or it waits for the next one.
+    ///
+    /// There may be many runs, and most of their time they wait for an event: what comes of one is on the heap.
     async fn attempt(&mut self, mut job: Job) -> Result<()> {
         job.log_position = self.log.position.clone();
         let grace = grace(&job);
         let key = job.key.clone();
-        let Some((mut job, _source)) = self.fetch_source(job).await? else { return Ok(()) };
+        let Some((mut job, _source)) = Box::pin(self.fetch_source(job)).await? else { return Ok(()) };
         if self.here
-            && let Some(verdict) = self.stage(&mut job).await?
+            && let Some(verdict) = Box::pin(self.stage(&mut job)).await?
         {
-            return self.end(verdict).await;
+            return Box::pin(self.end(verdict)).await;
         }
         let resumed = job.resumed;
         let mut events = match self.target.apply(job).await {
             Ok(events) => events,
-            Err(error) => return self.end(not_started(&error)).await,
+            Err(error) => return Box::pin(self.end(not_started(&error))).await,
         };
         if self.record.run.state() == RunState::Aborting {
             self.target.abort(&key, grace).await?;
@@ -167,7 +167,7 @@ impl Follow {
             tokio::select! {
                 biased;
                 Some(grace) = self.aborts.recv() => {
-                    self.change(|run, now| run.transition(RunState::Aborting, now)).await?;
+                    Box::pin(self.change(|run, now| run.transition(RunState::Aborting, now))).await?;
                     self.target.abort(&key, grace).await?;
                 }
                 count = events.recv_many(&mut batch, BATCH) => {
@@ -178,18 +178,18 @@ impl Follow {
                     if !batch.iter().any(is_last) {
                         let _ = tokio::time::timeout(MOMENT, events.recv_many(&mut batch, BATCH)).await;
                     }
-                    self.take(&mut batch).await?;
+                    Box::pin(self.take(&mut batch)).await?;
                 }
-                () = self.reported.news() => self.take_report().await?,
+                () = self.reported.news() => Box::pin(self.take_report()).await?,
                 () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
-                    self.give_up_waiting().await?;
+                    Box::pin(self.give_up_waiting()).await?;
                 }
             }
         }
         if self.record.run.state().is_terminal() || self.record.run.state() == RunState::PendingRetry {
             return Ok(());
         }
-        self.end(reduce::lost()).await
+        Box::pin(self.end(reduce::lost())).await
     }
 
     /// Takes a batch of events: all lines are kept, the last observation counts.
@@ -210,11 +210,13 @@ impl Follow {
             }
         }
         self.write_log().await;
-        if let Some(verdict) =
-            verdict.as_mut().filter(|verdict| self.writes_here() && verdict.state.is_terminal())
-        {
+        if !self.here {
+            self.log.close();
+        }
+        if let Some(verdict) = verdict.as_mut().filter(|verdict| verdict.state.is_terminal()) {
             self.deliver(verdict).await?;
         }
+        self.keep_image(verdict.as_mut()).await;
         if verdict.is_some() || !self.notes.is_empty() || self.packages.is_some() {
             self.record_verdict(verdict.as_ref()).await?;
         }
@@ -233,6 +235,12 @@ impl Follow {
             }
         });
         Ok(())
+    }
+
+    /// Frees what the target keeps of the run.
+    async fn release(&self) -> Result<()> {
+        self.target.release(&self.record.run).await?;
+        self.inner.released(&self.record).await
     }
 
     /// Removes what was fetched for the run, and what was sent elsewhere.
@@ -263,6 +271,10 @@ impl Follow {
         let uncommitted = self.inner.work_trees.found(&self.record.run.key(), ends).await;
         let recorded = self
             .change(|run, now| {
+                // What comes after the end comes too late.
+                if run.state().is_terminal() {
+                    return Ok(false);
+                }
                 let mut changed = worktree::record(run, &uncommitted);
                 for note in &notes {
                     changed |= reduce::add_note(run, note);
@@ -272,11 +284,7 @@ impl Follow {
                     changed = true;
                 }
                 if let Some(verdict) = verdict {
-                    changed |= retry::again(run, verdict, log_end, started, now)
-                        || reduce::reduce(run, verdict, started, now);
-                    if run.state().is_terminal() {
-                        retry::close(run, log_end, now);
-                    }
+                    changed |= reduce::step(run, verdict, log_end, started, now);
                 }
                 Ok(changed)
             })
@@ -284,105 +292,6 @@ impl Follow {
         if !recorded {
             self.notes = notes;
             self.packages = packages;
-        }
-        Ok(())
-    }
-
-    /// Changes the run, writes it, and only then shows it. Where somebody else changed it meanwhile, the change is made
-    /// again on what they wrote. Returns whether it is written: what a store does not take for long is left, because
-    /// the next change holds it too. But for the end of a run: that is tried as long as this orchestrator lives.
-    pub(super) async fn change(
-        &mut self,
-        change: impl Fn(&mut Run, Timestamp) -> Result<bool>,
-    ) -> Result<bool> {
-        let begin = Instant::now();
-        let mut pause = Duration::from_millis(20);
-        loop {
-            let mut next = self.record.clone();
-            match change(next.run_mut(), Timestamp::now()) {
-                Ok(true) => {}
-                // Nothing to change, or it may not be any more.
-                Ok(false) | Err(_) => return Ok(true),
-            }
-            let ends = next.run.state().is_terminal();
-            if ends {
-                next.owner = String::new();
-            } else {
-                next.attempt = u32::try_from(next.run.status.attempts.len()).unwrap_or(u32::MAX);
-            }
-            let artifacts = if ends { documents(&next.run) } else { Vec::new() };
-            match self.inner.update_telling(&next, self.record.run.state(), artifacts).await {
-                Ok(revision) => {
-                    next.revision = revision;
-                    self.record = next;
-                    self.show();
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == ErrorKind::Conflict => self.reread().await?,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
-                Err(error) if error.kind() == ErrorKind::Exhausted && self.inner.reserve.free() => {
-                    tracing::warn!(run = %self.record.run.key(), %error, "the reserve is used");
-                }
-                Err(error) => {
-                    tracing::warn!(run = %self.record.run.key(), %error, "the store does not take a change");
-                    if begin.elapsed() > STORE_PATIENCE {
-                        if !ends {
-                            return Ok(false);
-                        }
-                        self.tell(&format!("its end cannot be recorded: {}", error.message()));
-                    }
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
-                }
-            }
-        }
-    }
-
-    /// Shows the run as it is recorded.
-    fn show(&self) {
-        let run = Arc::clone(&self.record.run);
-        self.live.send_modify(|live| live.run = run);
-    }
-
-    /// Lets those go who wait for the end; it is still being tried.
-    fn tell(&self, why: &str) {
-        self.live.send_if_modified(|live| {
-            let new = live.over.is_none();
-            live.settled = true;
-            live.over.get_or_insert_with(|| Err(why.to_owned()));
-            new
-        });
-    }
-
-    async fn reread(&mut self) -> Result<()> {
-        let key = self.record.run.key();
-        let record = match self.inner.store.get_run(&key).await {
-            Ok(record) => record,
-            // It will say so again when the change is tried again.
-            Err(error) => {
-                tracing::warn!(%key, %error, "a run cannot be read again");
-                return Ok(());
-            }
-        };
-        let record =
-            record.ok_or_else(|| Error::not_found(format!("run {key} was deleted while it was followed")))?;
-        if record.owner != self.inner.owner.id() && !record.run.state().is_terminal() {
-            return Err(Error::new(
-                ErrorKind::Conflict,
-                format!("run {key} is followed by somebody else now"),
-            ));
-        }
-        let asked = record.run.state() == RunState::Aborting && self.record.run.state() != RunState::Aborting;
-        let ended = record.run.state().is_terminal();
-        self.record = record;
-        self.show();
-        if ended {
-            // Others thought that this orchestrator is gone, and with it what it started: let that be true.
-            self.target.abort(&key, Duration::ZERO).await?;
-        }
-        if asked {
-            // Somebody in another process asks it to stop.
-            self.target.abort(&key, self.grace).await?;
         }
         Ok(())
     }

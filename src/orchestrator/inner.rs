@@ -63,6 +63,8 @@ pub(super) struct Inner {
     /// The version of each function that was stored last.
     pub(super) versions: Mutex<HashMap<(String, String), String>>,
     pub(super) looking: AtomicBool,
+    /// What ended runs left is being taken away.
+    pub(super) releasing: AtomicBool,
     /// What holds inputs and artifacts elsewhere.
     pub(super) storage: Storage,
     pub(super) fetching: Fetching,

@@ -74,7 +74,8 @@ impl std::fmt::Display for Place {
     }
 }
 
-fn host() -> String {
+/// The name of this machine, or of this pod.
+pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
     name.map_or_else(|_| "this machine".to_owned(), |name| name.trim().to_owned())
 }

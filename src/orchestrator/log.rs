@@ -103,6 +103,11 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Closes the file until there is more: there may be more runs than a process may have files.
+    pub(super) fn close(&mut self) {
+        self.file = None;
+    }
+
     /// Takes no more lines: with a gap, nobody could tell later what is missing.
     pub(super) fn give_up(&mut self) {
         self.given_up = true;

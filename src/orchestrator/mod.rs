@@ -2,15 +2,20 @@
 
 mod artifacts;
 mod builder;
+#[cfg(all(feature = "kubernetes", feature = "source"))]
+mod carry;
+mod change;
 mod checked;
 mod children;
 mod deliver;
 mod find;
 mod follow;
 mod functions;
+mod image;
 mod inner;
 mod iterate;
 mod lease;
+mod leftover;
 mod log;
 mod outbox;
 mod owner;
@@ -18,6 +23,8 @@ mod place;
 mod plan;
 mod post;
 mod provenance;
+#[cfg(feature = "api")]
+mod received;
 mod recover;
 mod reduce;
 mod report;
@@ -40,9 +47,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 pub use builder::Builder;
 pub use functions::DeletedVersion;
 use futures_util::stream::BoxStream;
+pub use image::Build;
 use inner::Inner;
 pub use iterate::ParamFile;
-use log::LogWriter;
+#[cfg(feature = "kubernetes")]
+pub(crate) use lease::host;
+pub use leftover::Garbage;
+#[cfg(feature = "api")]
+pub(crate) use received::Part;
 #[cfg(feature = "api")]
 pub(crate) use report::Kept;
 pub use request::Request;
@@ -118,20 +130,10 @@ impl Orchestrator {
     }
 
     async fn submit_boxed(&self, request: Box<Request>) -> Result<Handle> {
-        let mut prepared = self.inner.prepare(&request).await?;
+        let built = self.with_image(&request).await?;
+        let mut prepared = self.inner.prepare(built.as_ref().unwrap_or(&request)).await?;
         self.inner.record(&mut prepared).await?;
-        let key = prepared.record.run.key();
-        let log = LogWriter::new(self.inner.log_path(&key));
-        let submit::Prepared { function, record, runtime, target, job, sweep, .. } = prepared;
-        let live = match sweep {
-            Some(sweep) => {
-                let inner = Arc::downgrade(&self.inner);
-                let parts = iterate::Parts { inner, function, runtime, target, sweep };
-                self.inner.iterate(record, parts, log, job)
-            }
-            None => self.inner.follow(record, runtime, target, log, job),
-        };
-        Ok(Handle::here(key.clone(), self.inner.log_path(&key), live))
+        Ok(self.launch(prepared))
     }
 
     /// Runs it to its end. A run that fails is no error here: its state, cause and results are on the run.
@@ -158,7 +160,8 @@ impl Orchestrator {
     /// As [`Self::run_detached`].
     pub async fn record(&self, request: impl Into<Request>) -> Result<RunKey> {
         let request = Request { detached: true, ..request.into() };
-        let mut prepared = self.inner.prepare(&request).await?;
+        let built = self.with_image(&request).await?;
+        let mut prepared = self.inner.prepare(built.as_ref().unwrap_or(&request)).await?;
         let bound = self.inner.lease.is_some() && prepared.target.is_bound();
         prepared.record.owner =
             if bound { owner::Owner::anybody_in(&self.inner.place) } else { String::new() };

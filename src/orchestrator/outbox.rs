@@ -84,6 +84,7 @@ impl Inner {
         let letters = letters(&record.run, before, Timestamp::now());
         let told = !letters.is_empty();
         documents.extend(letters);
+        documents.extend(self.leftover(record));
         let revision = match documents.is_empty() {
             true => self.store.update_run(record).await?,
             false => self.store.update_run_with(record, &documents).await?,

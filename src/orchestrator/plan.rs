@@ -9,7 +9,7 @@ use runtime_core::{
 #[cfg(feature = "_tokens")]
 use runtime_core::cluster::token_secret;
 
-use super::{Inner, deliver};
+use super::{Inner, deliver, image, secrets};
 use crate::data::{ArtifactUri, Scheme, is_url};
 
 /// What stands before the path of an artifact that was written in a pod: it is no file of this machine.
@@ -56,14 +56,35 @@ impl Inner {
         attempt: u32,
     ) -> Result<Plan> {
         let Some(cluster) = target.cluster().await? else { return runtime.plan(function, run) };
-        let run = self.for_cluster(run).await?;
-        let endpoint = self.endpoint().await?;
-        if attempt == 0 && endpoint.is_empty() {
-            return runtime.render(function, &run, &cluster).map(Plan::Cluster);
+        let run_secrets = self.names_for_pods(run);
+        let mut cluster = cluster;
+        if let Some(namespace) =
+            run.metadata.annotations.get(labels::NAMESPACE).filter(|own| **own != cluster.namespace)
+        {
+            // There it was begun, whatever is chosen now.
+            Arc::make_mut(&mut cluster).namespace.clone_from(namespace);
         }
-        let cluster = Cluster { attempt, endpoint, ..Cluster::clone(&cluster) };
-        #[allow(unused_mut, reason = "without tokens nothing is added")]
+        let run = self.for_cluster(run).await?;
+        // What builds reports nothing, is given nothing, and fetches its source itself.
+        let builds = image::is_build(&run);
+        let run_secrets = run_secrets.filter(|_| !builds);
+        let endpoint = if builds { String::new() } else { self.endpoint().await? };
+        let cluster = match attempt == 0 && endpoint.is_empty() && run_secrets.is_none() {
+            true => cluster,
+            false => Arc::new(Cluster { attempt, endpoint, run_secrets, ..Cluster::clone(&cluster) }),
+        };
+        #[cfg(all(feature = "kubernetes", feature = "source"))]
+        let (carried, source) = match builds {
+            true => None,
+            false => super::carry::source(function, &run, attempt, &cluster)?,
+        }
+        .unzip();
+        #[cfg(all(feature = "kubernetes", feature = "source"))]
+        let function = carried.as_ref().unwrap_or(function);
+        #[allow(unused_mut, reason = "without tokens and sources nothing is added")]
         let mut plan = runtime.render(function, &run, &cluster)?;
+        #[cfg(all(feature = "kubernetes", feature = "source"))]
+        plan.objects.splice(0..0, source);
         #[cfg(feature = "_tokens")]
         if !cluster.endpoint.is_empty() {
             let token = self.tokens().await?.token(&run.key(), attempt);
@@ -91,6 +112,7 @@ impl Inner {
     async fn for_cluster(&self, run: &Run) -> Result<Run> {
         let mut run = run.clone();
         let project = run.metadata.project.clone();
+        run.spec.secret_sources.retain(secrets::stays);
         for (name, text) in &mut run.spec.inputs {
             let at = |error: Error| error.at(format!("inputs.{name}"));
             if ArtifactUri::is_uri(text) {
@@ -121,27 +143,36 @@ fn only_here(what: &str) -> Error {
 }
 
 /// Notes on the run where it goes, so that whoever takes it up finds it there.
-pub(super) async fn note_place(target: &dyn Target, run: &mut Run) -> Result<()> {
-    if let Some(cluster) = target.cluster().await?
-        && !cluster.context.is_empty()
-    {
-        run.metadata.annotations.insert(labels::CONTEXT.to_owned(), cluster.context.clone());
+pub(super) async fn note_place(target: &dyn Target, function: &Function, run: &mut Run) -> Result<()> {
+    let annotations = &mut run.metadata.annotations;
+    for label in [labels::CONTEXT, labels::NAMESPACE] {
+        annotations.remove(label);
+    }
+    if let Some(cluster) = target.cluster().await? {
+        let namespace = cluster.namespace_of(function);
+        for (label, place) in [(labels::CONTEXT, cluster.context.as_str()), (labels::NAMESPACE, namespace)] {
+            if !place.is_empty() {
+                annotations.insert(label.to_owned(), place.to_owned());
+            }
+        }
     }
     Ok(())
 }
 
-/// Marks the artifacts that were written into files of a pod, and says that they are gone with it.
-pub(super) fn mark_pod_paths(report: &mut Report) {
+/// Marks the artifacts that were written into files of a pod, and says that they are gone with it; but for those that
+/// were sent here.
+pub(super) fn mark_pod_paths(report: &mut Report, is_here: impl Fn(&str) -> bool) {
     for artifact in &mut report.artifacts {
         let path = artifact.target_path().to_owned();
-        if path.is_empty() || is_url(&path) {
+        if path.is_empty() || is_url(&path) || is_here(&path) {
             continue;
         }
         artifact.spec.insert("target_path".to_owned(), format!("{POD}{path}").into());
         let key = &artifact.metadata.key;
         let note = format!(
             "the artifact {key:?} was written to {path} in the pod: unless that is a volume, it is gone with it; \
-             with --artifact-path and a URL, or the path of a volume, it stays"
+             with --artifact-path and a URL, or the path of a volume, it stays, and so it does where \
+             `runtimes daemon --listen` takes reports"
         );
         if !report.notes.contains(&note) {
             report.notes.push(note);
@@ -157,13 +188,12 @@ mod tests {
     #[test]
     fn a_file_of_a_pod_is_none_of_this_machine() {
         let artifact = |path: &str| json!({"metadata": {"key": "a"}, "spec": {"target_path": path}});
-        let report =
-            json!({"state": "completed", "artifacts": [artifact("/etc/passwd"), artifact("s3://b/x")]});
+        let report = json!({"state": "completed", "artifacts": [artifact("/etc/passwd"), artifact("s3://b/x"), artifact("/home/artifacts/x")]});
         let mut report: Report = from_value(report).unwrap();
         for _ in 0..2 {
-            mark_pod_paths(&mut report);
+            mark_pod_paths(&mut report, |path| path == "/home/artifacts/x");
             let paths: Vec<_> = report.artifacts.iter().map(|artifact| artifact.target_path()).collect();
-            assert_eq!(paths, ["pod:///etc/passwd", "s3://b/x"]);
+            assert_eq!(paths, ["pod:///etc/passwd", "s3://b/x", "/home/artifacts/x"]);
         }
         assert_eq!(report.notes.len(), 1);
         assert!(crate::data::Place::parse("pod:///etc/passwd").is_err(), "nobody reads it here");

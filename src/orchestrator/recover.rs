@@ -11,6 +11,7 @@ use runtime_core::{
     Error, ErrorKind, Function, Result, RunState, Target,
     run::{Cause, Reason, RunKey, Verdict, hyper::Sweep},
     store::{RunFilter, RunRecord, Version},
+    target::Leftover,
 };
 
 use super::{
@@ -61,7 +62,10 @@ impl Inner {
     }
 
     /// How these orchestrators are.
-    async fn standing(&self, owners: impl Iterator<Item = &str> + Send) -> Result<HashMap<String, Standing>> {
+    pub(super) async fn standing(
+        &self,
+        owners: impl Iterator<Item = &str> + Send,
+    ) -> Result<HashMap<String, Standing>> {
         let owners: HashSet<&str> = owners.collect();
         let others = owners.iter().any(|id| Owner::is_leased(id) && *id != self.owner.id());
         let leases = if others { lease::all(&*self.store).await? } else { Vec::new() };
@@ -97,13 +101,13 @@ impl Inner {
             return Ok(());
         }
         for (name, target) in &self.targets {
-            for key in target.leftovers().await? {
+            for Leftover { key, .. } in target.leftovers().await? {
                 // One without a record may be in another store.
                 let Some(record) = self.store.get_run(&key).await? else { continue };
                 if record.run.state().is_terminal() && record.target == *name {
                     // Somebody else may have recorded its end without being able to bring it about.
                     target.abort(&key, Duration::ZERO).await?;
-                    target.release(&key).await?;
+                    target.release(&record.run).await?;
                 }
             }
         }
@@ -143,6 +147,7 @@ impl Inner {
             }
         }
         self.sweep().await;
+        self.release_noted();
         // What a dead one did not send.
         if self.next_letter().await?.is_some() {
             self.post();
@@ -206,7 +211,7 @@ impl Inner {
     }
 
     async fn resume(self: &Arc<Self>, function: &Function, record: &RunRecord) -> Result<()> {
-        let runtime = Arc::clone(self.registry.get(&function.kind)?);
+        let runtime = super::image::runtime_of(self.registry.get(&function.kind)?, &record.run);
         let sweep = Sweep::of(&record.run.spec)?;
         let first = sweep.as_ref().map(|sweep| sweep.child(&Sweep::base(&record.run), 1));
         let target = self.target_of(record)?;
@@ -260,7 +265,9 @@ impl Inner {
         let before = record.run.state();
         reduce::reduce(record.run_mut(), &verdict, now, now);
         record.owner = String::new();
-        self.update_telling(&record, before, Vec::new()).await.map(drop)
+        self.update_telling(&record, before, Vec::new()).await?;
+        self.release_noted();
+        Ok(())
     }
 }
 

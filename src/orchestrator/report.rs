@@ -125,7 +125,8 @@ impl Follow {
     fn read(&self, seen: &Observation) -> Verdict {
         let mut verdict = self.runtime.observe(seen);
         if let Some(report) = verdict.report.as_mut().filter(|_| !self.writes_here()) {
-            plan::mark_pod_paths(report);
+            let run = &self.record.run;
+            plan::mark_pod_paths(report, |path| self.inner.is_received(run, path));
         }
         verdict
     }

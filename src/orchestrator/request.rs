@@ -46,6 +46,9 @@ pub struct Request {
     pub stored: bool,
     /// Where it runs: `host`, `kubernetes`, or a target of one's own; empty: this machine, where its kind runs there.
     pub target: String,
+    /// Whether its image is built before it runs on a cluster, where it has one to build and none was built of the same
+    /// content; `build.auto_build` of the function says the same.
+    pub auto_build: bool,
     /// Notes on the run beside its labels, not searched.
     pub annotations: BTreeMap<String, String>,
     /// What the user should know about the run from the beginning.
@@ -108,6 +111,21 @@ impl Request {
     #[must_use]
     pub fn on(mut self, target: impl Into<String>) -> Self {
         self.target = target.into();
+        self
+    }
+
+    /// Has its image built first, where that is to be built and was not.
+    #[must_use]
+    pub fn auto_build(mut self) -> Self {
+        self.auto_build = true;
+        self
+    }
+
+    /// The same of another version of its function, which has its image.
+    #[must_use]
+    pub fn with_function(mut self, function: Function) -> Self {
+        self.function = function;
+        self.auto_build = false;
         self
     }
 

@@ -37,6 +37,14 @@ impl Orchestrator {
     /// `NotFound`, where there is no such run, or its function was deleted.
     pub async fn reproduce(&self, key: &RunKey) -> Result<Reproduction> {
         let RunRecord { run, target, .. } = self.inner.get(key).await?;
+        if super::image::is_build(&run) {
+            let uri = &run.spec.function;
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("run {key} built {uri}, and ran nothing"),
+            )
+            .help(format!("to build it again: runtimes build {uri} --rebuild")));
+        }
         let uri = run.spec.function.as_str();
         let record = self.function(uri).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::not_found("the function that it ran is not in the store any more")

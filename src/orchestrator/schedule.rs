@@ -44,6 +44,7 @@ impl Orchestrator {
             .at("spec.secret_sources")
             .help("keep them in the project: runtimes secret set NAME"));
         }
+        let request = self.with_image(&request).await?.unwrap_or(request);
         // All that can be known to be wrong is said now.
         let prepared = self.inner.prepare(&request).await?;
         let run = prepared.record.run;

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use runtime_core::{
-    Error, ErrorKind, Result, Run, labels,
+    Error, ErrorKind, Result, Run,
+    cluster::Cluster,
+    labels,
     pod::parse_env_file,
     run::{Notification, SecretSources},
     secret::{INTERNAL, RunSecrets, Secret, SecretSource, check_key, is_internal, project_secret},
@@ -63,19 +65,12 @@ impl Inner {
         &self,
         run: &mut Run,
         detached: bool,
-        on_cluster: bool,
+        cluster: Option<&Cluster>,
     ) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         let project = run.metadata.project.clone();
-        if on_cluster {
-            notes.extend(self.secrets_that_stay(&project)?);
-        }
         for (index, source) in run.spec.secret_sources.iter().enumerate() {
             let at = |error: Error| error.under(&format!("spec.secret_sources[{index}]"));
-            if on_cluster {
-                check_for_pods(source).map_err(at)?;
-                continue;
-            }
             match source {
                 SecretSources::Inline(values) => {
                     values.keys().try_for_each(|key| check_key(key)).map_err(at)?;
@@ -101,13 +96,19 @@ impl Inner {
                             );
                             return Err(at(error.help("`runtimes secret list` lists those that are")));
                         }
-                        check_key(key).and_then(|()| self.has_key(&project, key)).map_err(at)?;
+                        check_key(key).map_err(at)?;
+                        // What the cluster's own Secret of the project has, its pods get by name.
+                        if !cluster.is_some_and(|cluster| cluster.secrets.contains(key)) {
+                            self.has_key(&project, key).map_err(at)?;
+                        }
                     }
                 }
                 SecretSources::Env(_) | SecretSources::File(_) => {
                     read_source(source, run).map_err(at)?;
                     notes.extend(readable_by_others(source, run));
                 }
+                // MLRun reads it in the pod; whether it is MLRun that is there, the kind knows.
+                SecretSources::Vault { kind, .. } if cluster.is_some() && kind == "azure_vault" => {}
                 other => {
                     let message = format!("secrets of the kind `{}` cannot be read from here", other.kind());
                     let error = Error::new(ErrorKind::Unsupported, message);
@@ -131,13 +132,15 @@ impl Inner {
         Ok(notes)
     }
 
-    /// What is kept here for the project's code, and does not reach a pod.
-    fn secrets_that_stay(&self, project: &str) -> Result<Option<String>> {
-        let Some(source) = &self.secrets else { return Ok(None) };
-        let mut keys = source.keys(&project_secret(project))?;
-        keys.retain(|key| !is_internal(key));
-        let said = "secrets of the project that are kept here are not in its pods";
-        Ok((!keys.is_empty()).then(|| format!("{said}: {}", keys.join(", "))))
+    /// The names of the secrets that the pods of a run get from here; `None` where it is none. What is wrong with them is
+    /// said when they are read.
+    pub(super) fn names_for_pods(&self, run: &Run) -> Option<Vec<String>> {
+        let secrets = self.run_secrets(run);
+        match secrets.names(self.secrets.as_deref(), &run.metadata.project) {
+            Ok(names) if names.is_empty() && secrets.lost.is_empty() => None,
+            Ok(names) => Some(names.into_iter().collect()),
+            Err(_) => Some(Vec::new()),
+        }
     }
 
     fn has_key(&self, project: &str, key: &str) -> Result<()> {
@@ -274,16 +277,8 @@ fn is_sensitive(name: &str, value: &Value) -> bool {
         _ => false,
     }
 }
-/// Secrets that code in a pod can have: those of the cluster, by name.
-fn check_for_pods(source: &SecretSources) -> Result<()> {
-    match source {
-        SecretSources::Kubernetes(keys) => keys.iter().try_for_each(|key| check_key(key)),
-        other => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("secrets of the kind `{}` do not reach a pod", other.kind()),
-        )
-        .help(
-            "keep them in a Secret of the namespace, and name its keys: `env` with `valueFrom.secretKeyRef`",
-        )),
-    }
+
+/// Whether code in a pod can still read of this source. What the others say is read here, and given to it.
+pub(super) fn stays(source: &SecretSources) -> bool {
+    matches!(source, SecretSources::Kubernetes(_) | SecretSources::Vault { .. })
 }

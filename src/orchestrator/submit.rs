@@ -13,7 +13,10 @@ use runtime_core::{
     logs::LogPosition, naming, run::hyper::Sweep, store::RunRecord, target::Job,
 };
 
-use super::{Inner, Request, checked::Checked, iterate, plan, provenance, request::current_dir, source};
+use super::{
+    Inner, Request, checked::Checked, image, image::Purpose, iterate, plan, provenance, request::current_dir,
+    source,
+};
 use crate::data::{ArtifactUri, Place, Scheme};
 
 /// The project of functions and runs that name none.
@@ -43,33 +46,50 @@ impl Inner {
     /// Checks a request from end to end; nothing is written or started. Errors name file and line where the function
     /// was read from a file.
     pub(super) async fn prepare(&self, request: &Request) -> Result<Prepared> {
-        self.check(request).await.map_err(|error| request.function.locate(error))
+        self.prepare_for(request, Purpose::Run).await
     }
 
-    async fn check(&self, request: &Request) -> Result<Prepared> {
+    /// As [`Self::prepare`], for a run or for a build.
+    pub(super) async fn prepare_for(&self, request: &Request, purpose: Purpose<'_>) -> Result<Prepared> {
+        self.check(request, purpose).await.map_err(|error| request.function.locate(error))
+    }
+
+    async fn check(&self, request: &Request, purpose: Purpose<'_>) -> Result<Prepared> {
         let Request { base_dir, work_dir, tag, detached, .. } = request;
         let (tag, detached) = (tag.clone(), *detached);
         let base_dir = absolute(base_dir)?;
         let work_dir = if work_dir.as_os_str().is_empty() { base_dir.clone() } else { absolute(work_dir)? };
-        let source_notes = self.check_source(&request.function, &base_dir)?;
         let checked = self.check_function(request, &base_dir)?;
         let Checked { function, runtime, notes } = &*checked;
-        let (function, runtime) = (Arc::clone(function), Arc::clone(runtime));
+        let (function, kind) = (Arc::clone(function), runtime);
 
         let mut run = Box::new(new_run(&function, request, &base_dir, &work_dir)?);
+        if let Purpose::Build(image) = purpose {
+            image::mark(&mut run, image);
+        }
+        let runtime = image::runtime_of(kind, &run);
         if !function.spec.build.source.is_empty() {
             // The code lies elsewhere; what is given to a run stays relative to the function.
             run.spec.input_path = base_dir.join(&run.spec.input_path).display().to_string();
         }
-        super::retry::take_policy(&function, &mut run)?;
+        if matches!(purpose, Purpose::Run) {
+            super::retry::take_policy(&function, &mut run)?;
+        }
         let target = self.target_named(&request.target, &*runtime)?;
-        let on_cluster = target.cluster().await?.is_some();
-        let secret_notes = self.check_secrets(&mut run, detached, on_cluster)?;
+        let cluster = target.cluster().await?;
+        // Pods fetch what they can; whether they can is said where that is rendered.
+        let source_notes = match cluster.is_some() {
+            true => Vec::new(),
+            false => self.check_source(&request.function, &base_dir)?,
+        };
+        let secret_notes = self.check_secrets(&mut run, detached, cluster.as_deref())?;
+        let unbuilt = cluster.as_deref().filter(|_| matches!(purpose, Purpose::Run));
+        let unbuilt = unbuilt.and_then(|cluster| image::unbuilt(&*runtime, &function, cluster));
         let sweep = iterate::prepare(&mut run, &work_dir)?;
-        if !on_cluster {
+        if cluster.is_none() {
             check_inputs(&run, &base_dir)?;
         }
-        plan::note_place(&*target, &mut run).await?;
+        plan::note_place(&*target, &function, &mut run).await?;
         self.pin_inputs(&mut run).await?;
         if let Some(url) = self.artifact_url(&run)? {
             url.check_writable().map_err(|error| error.at("spec.output_path"))?;
@@ -90,7 +110,8 @@ impl Inner {
         job.run = run;
         let run = Arc::make_mut(&mut job.run);
         let of_sweep = sweep.iter().flat_map(|sweep| &sweep.notes);
-        let of_all = request.notes.iter().chain(notes).chain(&source_notes).chain(&secret_notes);
+        let of_all =
+            request.notes.iter().chain(notes).chain(&source_notes).chain(&secret_notes).chain(&unbuilt);
         for note in of_all.chain(of_sweep).chain(&found) {
             super::reduce::add_note(run, note);
         }
@@ -116,6 +137,13 @@ impl Inner {
     pub(super) fn stored_form(&self, request: &Request) -> Result<Function> {
         let base_dir = absolute(&request.base_dir)?;
         Ok(Function::clone(&self.check_function(request, &base_dir)?.function))
+    }
+
+    /// The function of a request as it is stored, and its kind.
+    pub(super) fn function_and_kind(&self, request: &Request) -> Result<(Arc<Function>, Arc<dyn Runtime>)> {
+        let base_dir = absolute(&request.base_dir)?;
+        let checked = self.check_function(request, &base_dir)?;
+        Ok((Arc::clone(&checked.function), Arc::clone(&checked.runtime)))
     }
 
     fn check_function(&self, request: &Request, base_dir: &Path) -> Result<Arc<Checked>> {
@@ -167,6 +195,7 @@ impl Inner {
             work_dir: folder(labels::WORK_DIR),
             artifact_path: self.artifact_path(&run),
             secrets: Arc::new(self.run_secrets(&run)),
+            secret_source: self.secrets.clone(),
             inputs: BTreeMap::new(),
             run,
             log_position: LogPosition::default(),

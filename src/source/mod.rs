@@ -7,6 +7,8 @@ mod address;
 mod archive;
 mod copy;
 mod git;
+#[cfg(feature = "kubernetes")]
+pub(crate) mod pack;
 mod shelf;
 mod worktree;
 

@@ -38,14 +38,18 @@ fn ended_well(output: &Output) -> String {
     text
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn our_agent_reports() {
-    let scene = Scene::new().await;
+fn install_agent(scene: &Scene) {
     let folder = scene.folder.path().join("agent/runtimes");
     std::fs::create_dir_all(&folder).unwrap();
     for (name, text) in agent::FILES {
         write(&folder, name, text);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_agent_reports() {
+    let scene = Scene::new().await;
+    install_agent(&scene);
     let code = write(
         scene.folder.path(),
         "send.py",
@@ -84,6 +88,52 @@ async fn our_agent_reports() {
         "{said}"
     );
     assert!(!said.contains(&scene.token(&key, 0)));
+}
+
+const POD: &str = r#"
+import time
+
+def fit(context):
+    context.log_result("begun", 1)
+    time.sleep(1.5)
+    context.log_result("step", 1)
+    open("go").read()
+    context.log_artifact("notes", body="kept", format="txt")
+    context.log_artifact("large", body=b"0123456789" * 1_000_000, format="bin")
+    context.log_result("done", 1)
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_of_ours_reports_as_it_goes_and_its_files_arrive() {
+    let scene = Scene::new().await;
+    install_agent(&scene);
+    let mut handle = scene.run(request()).await;
+    let key = handle.key();
+    let code = write(scene.folder.path(), "fit.py", POD);
+    // The code waits for a reader's end of this: for the test.
+    let go = scene.folder.path().join("go");
+    assert!(std::process::Command::new("mkfifo").arg(&go).status().unwrap().success());
+    let what = json!({"code": {"path": code}, "handler": "fit", "args": [], "pythonpath": []}).to_string();
+    let config = json!({"metadata": {"name": "far", "uid": key.uid, "project": "default"}, "spec": {}});
+    let config = [("MLRUN_EXEC_CONFIG", config.to_string())];
+    let agent = scene.folder.path().join("agent");
+    let args = ["-c", agent::BOOT, agent.to_str().unwrap(), "pod", &what];
+    let run = async {
+        until(&mut handle, |run| run.status.results.contains_key("step")).await;
+        tokio::task::spawn_blocking(move || std::fs::write(go, "")).await.unwrap().unwrap();
+    };
+    let (output, ()) = tokio::join!(python(&scene, &key, Path::new("python3"), &args, &config), run);
+    ended_well(&output);
+    let run = scene.end(handle, 0).await;
+    assert_eq!((run.state(), &run.status.results["done"]), (RunState::Completed, &json!(1)));
+    for (artifact, size) in run.status.artifacts.iter().zip([4, 10_000_000]) {
+        let path = Path::new(artifact.target_path());
+        assert!(path.starts_with(scene.folder.path().join("artifacts/default").join(&key.uid)), "{path:?}");
+        assert_eq!((std::fs::metadata(path).unwrap().len(), artifact.size()), (size, Some(size)));
+        assert!(artifact.spec.contains_key("content_type"), "{artifact:?}");
+    }
+    assert_eq!(run.status.artifacts.len(), 2);
+    assert!(run.status.notes.is_empty(), "{:?}", run.status.notes);
 }
 
 /// A Python with MLRun 1.8.0, as `.ci/run` makes one; `RUNTIMES_TEST_MLRUN` names another.

@@ -1,6 +1,9 @@
 //! What a token does not allow, and what no request may be.
 
-use runtimes::core::{secret::Secret, serde_json::json};
+use runtimes::{
+    api::Limits,
+    core::{secret::Secret, serde_json::json},
+};
 
 use crate::scene::{Scene, ask, request};
 
@@ -111,4 +114,34 @@ async fn what_cannot_be_is_said_in_the_form_of_mlrun() {
     assert_eq!(ask(scene.address, "", "GET /api/v1/client-spec", "").await.ok()["version"], "1.8.0");
     assert_eq!(ask(scene.address, "", "GET /healthz", "").await.ok()["status"], "ok");
     scene.end(handle, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_stay_in_the_folder_of_their_run() {
+    let scene = Scene::with(Limits { file: 100, ..Limits::default() }).await;
+    let (mine, other) = (scene.run(request()).await, scene.run(request()).await);
+    let put = |uid: &str, rest: &str| format!("PUT /api/v1/projects/default/runs/{uid}/files/{rest}");
+    let (key, uid) = (mine.key(), mine.key().uid);
+    let kept = scene.ask(&key, &put(&uid, "deep/a.txt"), "abc").await.ok();
+    let folder = scene.folder.path().join("artifacts/default").join(&uid);
+    assert_eq!(kept["folder"], json!(folder));
+    assert_eq!(std::fs::read_to_string(folder.join("deep/a.txt")).unwrap(), "abc");
+
+    scene.ask(&key, &put(&other.key().uid, "a.txt"), "abc").await.refused(403, "for no other");
+    for path in ["..%2F..%2Fx", "a/%2e%2e/%2e%2e/x", "%2Fetc%2Fpasswd", "a%00b"] {
+        scene.ask(&key, &put(&uid, path), "abc").await.refused(400, "is no path of a file");
+    }
+    scene.ask(&key, &put(&uid, "a?size=101"), "abc").await.refused(400, "at most 100 are taken");
+    scene.ask(&key, &put(&uid, "a?size=2"), "abc").await.refused(400, "the file has 2 bytes");
+    scene.ask(&key, &put(&uid, "a?offset=5&size=8"), "abc").await.refused(409, "0 bytes are here");
+    scene.end(mine, 0).await;
+    scene.ask(&key, &put(&uid, "late.txt"), "abc").await.refused(409, "has ended");
+    assert!(!folder.join("late.txt").exists());
+
+    // A path of this machine that no file was sent to is none.
+    let body = r#"{"metadata": {"key": "a"}, "spec": {"target_path": "/etc/passwd"}}"#;
+    let key = other.key();
+    scene.ask(&key, "PUT /api/v1/projects/default/artifacts/a", body).await.ok();
+    let run = scene.end(other, 0).await;
+    assert_eq!(run.status.artifacts[0].size(), None, "nobody looked at it");
 }

@@ -61,7 +61,7 @@ impl Target for Elsewhere {
         Ok(())
     }
 
-    async fn release(&self, _: &RunKey) -> Result<()> {
+    async fn release(&self, _: &Run) -> Result<()> {
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use runtimes::{
-    Function, Result, RunState,
+    Function, Result, Run, RunState,
     core::{
         Store, Target,
         run::RunKey,
@@ -191,9 +191,9 @@ impl Target for FusedTarget {
         Ok(())
     }
 
-    async fn release(&self, key: &RunKey) -> Result<()> {
+    async fn release(&self, run: &Run) -> Result<()> {
         self.1.burn("before release");
-        self.0.release(key).await?;
+        self.0.release(run).await?;
         self.1.burn("after release");
         Ok(())
     }

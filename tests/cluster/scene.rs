@@ -1,14 +1,16 @@
 //! A namespace of a real cluster, and an orchestrator that has it.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use runtimes::{
     Function, Orchestrator, Request, Run, RunState, Update,
     cluster::{
         ClusterOptions, Kubernetes,
         kube::{
-            Api, Client, Config,
-            api::{DeleteParams, ListParams, PostParams},
+            Api, Client, Config, Resource, ResourceExt,
+            api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams},
+            core::GroupVersionKind,
+            runtime::wait::{await_condition, conditions},
         },
     },
     core::{
@@ -20,9 +22,10 @@ use runtimes::{
         serde_json::json,
     },
 };
+use serde::de::DeserializeOwned;
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The image of the node's Python.
 const IMAGE: &str = "k8s.local/python:3";
@@ -30,7 +33,9 @@ const IMAGE: &str = "k8s.local/python:3";
 pub(crate) struct Scene {
     pub(crate) orchestrator: Orchestrator,
     pub(crate) namespace: String,
-    home: Arc<tempfile::TempDir>,
+    pub(crate) home: Arc<tempfile::TempDir>,
+    /// The service account as which it acts; `None`: as whoever the kubeconfig says.
+    pub(crate) account: Option<String>,
 }
 
 /// A function of kind job with this code.
@@ -50,8 +55,17 @@ pub(crate) fn program(command: &str, args: &[&str]) -> Request {
     Request::new(function)
 }
 
-async fn client() -> Client {
+pub(crate) async fn client() -> Client {
     Client::try_from(Config::infer().await.unwrap()).unwrap()
+}
+
+/// The cluster, as a service account of the namespace sees it.
+async fn target(namespace: &str, account: Option<&str>) -> Kubernetes {
+    let options = ClusterOptions { namespace: Some(namespace.to_owned()), ..ClusterOptions::default() };
+    let Some(account) = account else { return Kubernetes::new(options) };
+    let mut config = Config::infer().await.unwrap();
+    config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:{account}"));
+    Kubernetes::with_client(Client::try_from(config).unwrap(), options)
 }
 
 impl Scene {
@@ -70,19 +84,52 @@ impl Scene {
         // Pods cannot be made before the namespace has its account.
         let accounts: Api<ServiceAccount> = Api::namespaced(client, &namespace);
         let condition = |account: Option<&ServiceAccount>| account.is_some();
-        let ready = runtimes::cluster::kube::runtime::wait::await_condition(accounts, "default", condition);
+        let ready = await_condition(accounts, "default", condition);
         tokio::time::timeout(PATIENCE, ready).await.unwrap().unwrap();
         let home = Arc::new(tempfile::tempdir().unwrap());
-        let orchestrator = open(&home, &namespace).await;
-        Some(Self { orchestrator, namespace, home })
+        let orchestrator = open(home.path(), &namespace, None).await;
+        Some(Self { orchestrator, namespace, home, account: None })
     }
 
     /// Drops the orchestrator as a crash does, and opens another one.
     pub(crate) async fn reopen(self) -> Self {
-        let Self { orchestrator, namespace, home } = self;
+        let Self { orchestrator, namespace, home, account } = self;
         drop(orchestrator);
-        let orchestrator = open(&home, &namespace).await;
-        Self { orchestrator, namespace, home }
+        let orchestrator = open(home.path(), &namespace, account.as_deref()).await;
+        Self { orchestrator, namespace, home, account }
+    }
+
+    /// The same with the rights of a service account, and no others.
+    pub(crate) async fn reopen_as(mut self, account: &str) -> Self {
+        self.account = Some(account.to_owned());
+        self.reopen().await
+    }
+
+    pub(crate) async fn target(&self) -> Kubernetes {
+        target(&self.namespace, self.account.as_deref()).await
+    }
+
+    /// Makes the objects of a manifest.
+    pub(crate) async fn apply(&self, manifest: &str) {
+        for document in manifest.split("\n---\n") {
+            let value = runtimes::core::yaml::from_str(document, "manifest").unwrap();
+            let object: DynamicObject = runtimes::core::serde_json::from_value(value).unwrap();
+            let types = object.types.clone().unwrap();
+            let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &types.kind));
+            let api: Api<DynamicObject> = Api::namespaced_with(client().await, &self.namespace, &resource);
+            api.create(&PostParams::default(), &object).await.unwrap();
+        }
+    }
+
+    /// The same with an orchestrator that reaches the cluster by this client.
+    pub(crate) async fn through(self, client: Client, options: ClusterOptions) -> Self {
+        let Self { orchestrator, namespace, home, account } = self;
+        drop(orchestrator);
+        let options = ClusterOptions { namespace: Some(namespace.clone()), ..options };
+        let target = Arc::new(Kubernetes::with_client(client, options));
+        let orchestrator = Orchestrator::builder(home.path()).target(target).open().await.unwrap();
+        Self { orchestrator, namespace, home, account }
     }
 
     pub(crate) async fn remove(namespace: &str) {
@@ -149,30 +196,32 @@ impl Scene {
     pub(crate) async fn is_clean(&self) {
         self.orchestrator.idle().await;
         let client = client().await;
-        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=runtimes,runtimes/run");
-        let end = std::time::Instant::now() + PATIENCE;
-        loop {
-            let jobs: Api<Job> = Api::namespaced(client.clone(), &self.namespace);
-            let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
-            let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &self.namespace);
-            let secrets: Api<Secret> = Api::namespaced(client.clone(), &self.namespace);
-            let left = [
-                jobs.list_metadata(&ours).await.unwrap().items.len(),
-                pods.list_metadata(&ours).await.unwrap().items.len(),
-                maps.list_metadata(&ours).await.unwrap().items.len(),
-                secrets.list_metadata(&ours).await.unwrap().items.len(),
-            ];
-            if left == [0; 4] {
-                return;
-            }
-            assert!(std::time::Instant::now() < end, "left: {left:?} jobs, pods, config maps, secrets");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        gone::<Job>(Api::namespaced(client.clone(), &self.namespace)).await;
+        gone::<Pod>(Api::namespaced(client.clone(), &self.namespace)).await;
+        gone::<ConfigMap>(Api::namespaced(client.clone(), &self.namespace)).await;
+        gone::<Secret>(Api::namespaced(client, &self.namespace)).await;
     }
 }
 
-async fn open(home: &tempfile::TempDir, namespace: &str) -> Orchestrator {
-    let options = ClusterOptions { namespace: Some(namespace.to_owned()), ..ClusterOptions::default() };
-    let target = Arc::new(Kubernetes::new(options));
-    Orchestrator::builder(home.path()).target(target).open().await.unwrap()
+/// Waits until each object of a run that is still there is gone.
+async fn gone<K>(api: Api<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=runtimes,runtimes/run");
+    for left in api.list_metadata(&ours).await.unwrap() {
+        let (name, uid) = (left.name_any(), left.uid().unwrap());
+        let deleted = await_condition(api.clone(), &name, conditions::is_deleted(&uid));
+        let waited = tokio::time::timeout(PATIENCE, deleted).await;
+        waited.unwrap_or_else(|_| panic!("{} {name} is left", K::kind(&()))).unwrap();
+    }
+}
+
+pub(crate) async fn open(
+    home: impl AsRef<std::path::Path>,
+    namespace: &str,
+    account: Option<&str>,
+) -> Orchestrator {
+    let target = Arc::new(target(namespace, account).await);
+    Orchestrator::builder(home.as_ref()).target(target).open().await.unwrap()
 }

@@ -86,6 +86,10 @@ async fn what_was_stored_is_there_when_it_is_opened_again() {
     let store = PostgresStore::connect(&url).await.unwrap();
     let run = create(&store, record("aa")).await;
     store.close().await.unwrap();
+    let (_, schema) = url.split_once("schema=").unwrap();
+    let writers = format!("SELECT name FROM {schema}.writers");
+    let mut admin = super::connect(&server.url("postgres")).await;
+    assert_eq!(admin.fetch_all(sqlx::AssertSqlSafe(writers)).await.unwrap().len(), 0, "it left in order");
     let error = store.get_run(&run.run.key()).await.unwrap_err();
     expect(&error, ErrorKind::Unavailable, &["is closed"]);
     let error = store.create_run(&record("bb")).await.unwrap_err();

@@ -27,6 +27,8 @@ pub(crate) async fn execute(_: Args, home: &Home) -> Result<u8> {
     let code = tokio::select! {
         () = async {
             orchestrator.idle().await;
+            // Where a cluster is away, the next one does it.
+            let _ = orchestrator.release_ended(false).await;
             orchestrator.flush(PATIENCE).await;
         } => 0,
         // Whoever looks next starts another one, which finds the runs again.

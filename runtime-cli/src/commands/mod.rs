@@ -2,12 +2,14 @@
 
 pub(crate) mod abort;
 pub(crate) mod artifacts;
+pub(crate) mod build;
 pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod delete;
 pub(crate) mod env;
 pub(crate) mod follow;
 pub(crate) mod function;
+pub(crate) mod gc;
 pub(crate) mod get;
 pub(crate) mod hub;
 pub(crate) mod kinds;

@@ -8,6 +8,7 @@ use runtimes::{
         cluster::{Cluster, Style},
         naming,
         plan::{ClusterPlan, Manifest},
+        secret::RunSecrets,
         serde_json::{self, Value, json},
         yaml,
     },
@@ -94,7 +95,10 @@ pub(crate) async fn execute(args: Args, home: &Home) -> Result<u8> {
     for note in function.check_fields(kind.fields())? {
         eprintln!("note: {note}");
     }
-    let cluster = cluster(&args)?;
+    let mut cluster = cluster(&args)?;
+    if cluster.style == Style::Native && args.context.is_none() && !args.deploy {
+        cluster.run_secrets = given_secrets(&function, home).await;
+    }
     let plan = if args.deploy {
         kind.deploy(&function, &cluster)
     } else if args.is_of_deploying() {
@@ -125,6 +129,18 @@ impl Args {
         let of_run = self.run.is_some() || self.handler.is_some() || self.name.is_some();
         self.context.is_some() && !of_run && self.params.is_empty()
     }
+}
+
+/// The names of the secrets that pods of this function would be given from the home; values are not read.
+async fn given_secrets(function: &Function, home: &Home) -> Option<Vec<String>> {
+    if !home.exists() {
+        return None;
+    }
+    let project = Some(function.metadata.project.as_str()).filter(|project| !project.is_empty());
+    let orchestrator = home.open().await.ok()?;
+    let source = orchestrator.secrets().ok()?;
+    let names = RunSecrets::default().names(Some(&**source), project.unwrap_or("default")).ok()?;
+    (!names.is_empty()).then(|| names.into_iter().collect())
 }
 
 /// A file that `run` would take along: here it is what its image has by that name.

@@ -29,8 +29,8 @@ Examples:
   runtimes secret list
 
 Code of the project reads one with `context.get_secret(\"API_TOKEN\")`, any program as the file
-$RUNTIMES_SECRETS_DIR/API_TOKEN. Values are in no record, log or process list; here they are in files
-of the home folder that only you can read.";
+$RUNTIMES_SECRETS_DIR/API_TOKEN, here and in a pod. Values are in no record, log or process list; here
+they are in files of the home folder that only you can read, on a cluster in a Secret of the run.";
 
 /// Keep secrets of a project
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,10 @@
 #[cfg(feature = "api")]
 mod api;
 mod bad_input;
+mod build;
 mod data;
+#[cfg(feature = "api")]
+mod elect;
 mod fixture;
 mod function;
 mod hub;

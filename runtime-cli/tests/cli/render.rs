@@ -59,7 +59,7 @@ fn deploying_is_building_its_image() {
         assert_eq!(objects[0]["metadata"]["labels"]["mlrun/class"], "build", "{args}");
     }
     let run = folder.run("render f.json c.json --name n");
-    run.code(2).says(&["f.json:", "spec.image: is missing", "--deploy"]);
+    run.code(2).says(&["f.json:", "spec.image: is missing", "--auto-build"]);
 }
 
 #[test]

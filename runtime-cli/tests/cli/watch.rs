@@ -224,7 +224,7 @@ fn the_daemon_ends_when_it_is_told_to() {
 }
 
 /// Lets the next time of a schedule be a moment ago.
-fn make_due(folder: &Folder, name: &str) {
+pub(crate) fn make_due(folder: &Folder, name: &str) {
     use runtimes::core::{Store, jiff::Timestamp, store::Document};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

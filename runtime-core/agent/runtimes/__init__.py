@@ -38,7 +38,7 @@ Not even `os` is: `python3 -S` starts without it.
     context   what the code sees          convert  type hints                returns    logs what came back
     artifacts how things become files     logger   log lines                 with_mlrun code that uses MLRun
     template  warm processes        pod      runs in containers
-    endpoint  reports to an orchestrator elsewhere
+    endpoint  reports to an orchestrator elsewhere                   source     code that a pod fetches
 """
 
 import sys

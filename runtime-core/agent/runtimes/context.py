@@ -64,7 +64,7 @@ class Context:
     def get_secret(self, key, default=None):
         """A secret: from the run's files, or the environment (also under the name that MLRun gives it there)."""
         folder = os.environ.get("RUNTIMES_SECRETS_DIR")
-        if folder and key and os.path.basename(key) == key and key not in (".", ".."):
+        if folder and key and os.path.basename(key) == key and not key.startswith("."):
             try:
                 with open(os.path.join(folder, key), encoding="utf-8") as file:
                     return file.read().rstrip("\n")
@@ -335,6 +335,8 @@ def own_secrets():
     """The secrets that are given to this run as files."""
     folder, secrets = os.environ.get("RUNTIMES_SECRETS_DIR"), {}
     for key in os.listdir(folder) if folder else ():
+        if key.startswith("."):  # a cluster keeps its own there
+            continue
         with open(os.path.join(folder, key), encoding="utf-8") as file:
             secrets[key] = file.read()
     return secrets

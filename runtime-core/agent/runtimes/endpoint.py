@@ -1,4 +1,4 @@
-"""Sends a report to the endpoint of an orchestrator elsewhere: what a run in a pod has to say."""
+"""Sends a report to the endpoint of an orchestrator elsewhere: what a run in a pod has to say, and the files that it wrote."""
 
 import os
 import time
@@ -9,6 +9,7 @@ URL, TOKEN = "MLRUN_DBPATH", "MLRUN_AUTH_SESSION"
 TIMEOUT = 10.0  # seconds that one request may take
 PATIENCE = 60.0  # seconds after which it is not tried again
 LARGEST = 16 * 1024 * 1024  # bytes that an endpoint takes
+PART = 8 * 1024 * 1024  # bytes of a file that are sent at once
 _PAUSE, _LONGEST = 0.25, 8.0
 
 
@@ -22,12 +23,6 @@ class EndpointError(Exception):
 
 def send(report, url, project, uid, iteration=0, token="", timeout=TIMEOUT, patience=PATIENCE):
     """Sends the report, a dictionary or its JSON, and returns when it is kept. What may pass is tried again."""
-    from urllib.parse import quote
-
-    if not url.startswith(("http://", "https://")):
-        raise EndpointError(f"{URL} is no URL of an endpoint: {url!r}; it begins with http:// or https://")
-    if not token or not token.isascii() or not token.isprintable():
-        raise EndpointError(f"{TOKEN} holds no token: a run reports with the one that it was started with")
     if not isinstance(report, (bytes, bytearray)):
         from .values import to_json
 
@@ -37,16 +32,51 @@ def send(report, url, project, uid, iteration=0, token="", timeout=TIMEOUT, pati
             f"the report has {len(report)} bytes, and an endpoint takes {LARGEST}: log what is large as an artifact"
         )
     # A word that comes late is told from a new one by the time at which it was said.
-    path = f"/api/v1/projects/{quote(project, '')}/runs/{quote(uid, '')}/report"
-    address = f"{url.rstrip('/')}{path}?iter={int(iteration)}&sequence={time.time_ns()}"
+    address = f"{_run(url, project, uid, token)}/report?iter={int(iteration)}&sequence={time.time_ns()}"
+    _keep_trying("the report of this run", address, report, token, timeout, patience)
+
+
+def send_file(path, name, url, project, uid, token="", timeout=TIMEOUT, patience=PATIENCE):
+    """Sends a file under this name, in parts, and returns the folder in which it is kept."""
+    from urllib.parse import quote
+
+    address = f"{_run(url, project, uid, token)}/files/{quote(name, '/')}"
+    with open(path, "rb") as file:
+        size, offset = os.fstat(file.fileno()).st_size, 0
+        while True:
+            data = file.read(min(PART, size - offset))
+            if len(data) < min(PART, size - offset):
+                raise EndpointError(f"{path} became shorter while it was sent")
+            what = f"{address}?offset={offset}&size={size}"
+            answer = _keep_trying(f"the file {path}", what, data, token, timeout, patience)
+            offset += len(data)
+            if offset >= size:
+                from . import from_json
+
+                return from_json(answer.decode())["folder"]
+
+
+def _run(url, project, uid, token):
+    """The address of the run."""
+    from urllib.parse import quote
+
+    if not url.startswith(("http://", "https://")):
+        raise EndpointError(f"{URL} is no URL of an endpoint: {url!r}; it begins with http:// or https://")
+    if not token or not token.isascii() or not token.isprintable():
+        raise EndpointError(f"{TOKEN} holds no token: a run reports with the one that it was started with")
+    return f"{url.rstrip('/')}/api/v1/projects/{quote(project, '')}/runs/{quote(uid, '')}"
+
+
+def _keep_trying(what, address, body, token, timeout, patience):
     end, pause = time.monotonic() + patience, _PAUSE
     while True:
         try:
-            return _put(address, report, token, timeout)
+            return _put(what, address, body, token, timeout)
         except _Later as exc:
             pause = min(max(pause * 2, exc.seconds), _LONGEST)
             if time.monotonic() + pause > end:
-                raise EndpointError(f"the report of this run could not be sent to {url}: {exc}", True) from None
+                url = address.partition("/api/v1/")[0]
+                raise EndpointError(f"{what} could not be sent to {url}: {exc}", True) from None
             time.sleep(pause)
 
 
@@ -61,6 +91,31 @@ def send_from_env(report, run, **more):
     return True
 
 
+def send_artifacts(report, folder, run, **more):
+    """Sends the files in the folder of artifacts, and lets the report say where they are. What cannot be sent is noted."""
+    meta, kept = run.get("metadata") or {}, None
+    try:
+        for path, name in _files(folder):
+            kept = send_file(path, name, os.environ.get(URL, ""), meta.get("project") or "default", meta["uid"],
+                             os.environ.get(TOKEN, ""), **more)  # fmt: skip
+    except (EndpointError, OSError) as exc:
+        report.setdefault("notes", []).append(f"artifacts are gone with their pod: {exc}")
+        return
+    for artifact in report.get("artifacts") or () if kept else ():
+        path = artifact["spec"].get("target_path") or ""
+        if path.startswith(folder + os.sep):
+            artifact["spec"]["target_path"] = kept + path[len(folder) :]
+
+
+def _files(folder):
+    for root, _, names in sorted(os.walk(folder)):
+        for name in sorted(names):
+            path = os.path.join(root, name)
+            # What is being written has such a name.
+            if not (name.startswith(".") and name.endswith(".tmp")):
+                yield path, os.path.relpath(path, folder)
+
+
 class _Later(Exception):
     """It may go well another time, after so many seconds."""
 
@@ -69,7 +124,7 @@ class _Later(Exception):
         self.seconds = seconds
 
 
-def _put(address, body, token, timeout):
+def _put(what, address, body, token, timeout):
     import http.client
     import urllib.error
     import urllib.request
@@ -82,12 +137,12 @@ def _put(address, body, token, timeout):
     request = urllib.request.Request(address, body, headers, method="PUT")
     try:
         with urllib.request.build_opener(Stay).open(request, timeout=timeout) as answer:
-            answer.read()
+            return answer.read(64 * 1024)
     except urllib.error.HTTPError as exc:
         said = f"HTTP {exc.code}: {_detail(exc)}"
         if exc.code in (408, 425, 429) or exc.code >= 500:
             raise _Later(said, _seconds(exc.headers.get("Retry-After"))) from None
-        raise EndpointError(f"the report of this run was refused: {said}") from None
+        raise EndpointError(f"{what} was refused: {said}") from None
     except urllib.error.URLError as exc:
         raise _Later(exc.reason) from None
     except (OSError, http.client.HTTPException) as exc:

@@ -3,7 +3,8 @@ takes what nobody waits for, and says at the end what the child reported: to the
 termination message.
 
 JSON says what is started: `code` ({"path"}, {"module"} or {"variable", "name"}), `handler`, `args`, `pythonpath`, as in
-RUN_JSON; or `script`, as `code`, and its `args`; or `program`, a list. The run itself is in MLRUN_EXEC_CONFIG.
+RUN_JSON; or `script`, as `code`, and its `args`; or `program`, a list. `source` says what is fetched first (see `source`).
+The run itself is in MLRUN_EXEC_CONFIG.
 """
 
 import os
@@ -34,6 +35,8 @@ def main(text):
     }
     _set_env("MLRUN_META_TMPFILE", job["meta_tmpfile"])
     _set_env("RUNTIMES_REPORT", job["report"])
+    if "source" in job and not _fetch(job, folder):
+        raise SystemExit(1)
     child = os.fork()
     if not child:
         return _start(job, folder)
@@ -49,11 +52,32 @@ def _folder():
         raise SystemExit(f"runtimes: there is no folder to write to: {exc}; mount an `emptyDir` at /tmp") from None
 
 
+def _fetch(job, folder):
+    """Fetches the code; whether it is there. It takes a moment in which the container may be told to end."""
+    from .source import SourceError, prepare
+
+    default = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        prepare(job, folder)
+    except SourceError as exc:
+        sys.stderr.write(f"runtimes: {exc}\n")
+        _tell({"state": "error", "error": {"type": "SourceError", "message": str(exc)}}, job)
+        return False
+    finally:
+        for number, handler in default.items():
+            signal.signal(number, handler)
+    return True
+
+
+def _leave(number, _):
+    raise SystemExit(128 + number)
+
+
 def _start(job, folder):
     """In the child: becomes the program, or returns the job of the agent."""
     kind = "script" if "script" in job else "code"
     if kind in job and "variable" in job[kind]:
-        job[kind] = {"path": _write(job[kind], folder)}
+        job[kind] = {"path": _write(job[kind], folder), "name": job[kind]["name"]}
     program = job.get("program")
     if kind == "script":
         path = job["script"]["path"]
@@ -87,6 +111,7 @@ def _attend(child, job):
     """Waits for the child; returns the exit code of the container."""
     for number in PASSED_ON:
         signal.signal(number, lambda number, _: _kill(child, number))
+    news = _report_meanwhile(job)
     status = None
     while status is None:
         try:
@@ -95,14 +120,11 @@ def _attend(child, job):
             return 1
         if pid == child:
             status = ended
+    news.set()
     code = os.waitstatus_to_exitcode(status)
     code = 128 - code if code < 0 else code
     report = _report(job)
-    if report is None:
-        return code
-    if os.environ.get("MLRUN_AUTH_SESSION"):
-        return _send(report, job) or code
-    return _say(report) or code
+    return code if report is None else _tell(report, job) or code
 
 
 def _kill(child, number):
@@ -123,6 +145,55 @@ def _report(job):
         return None
 
 
+def _report_meanwhile(job):
+    """Sends what the code says while it goes on, where there is an endpoint; ends when the returned event is set."""
+    import threading
+
+    over = threading.Event()
+    if _has_endpoint():
+        threading.Thread(target=_watch, args=(job, over), daemon=True).start()
+    return over
+
+
+def _watch(job, over):
+    from .endpoint import EndpointError, send_from_env
+
+    seen, folder = None, job["artifact_path"] + os.sep
+    while not over.wait(1.0):
+        try:
+            found = os.stat(job["report"])
+            if (found.st_mtime_ns, found.st_ino) == seen:
+                continue
+            seen = found.st_mtime_ns, found.st_ino
+            with open(job["report"], "rb") as file:
+                report = from_json(file.read().decode())
+            if report.get("state") != "running":
+                continue
+            # Files are sent at the end.
+            artifacts = report.get("artifacts") or []
+            report["artifacts"] = [
+                one for one in artifacts if not (one["spec"].get("target_path") or "").startswith(folder)
+            ]
+            send_from_env(report, job["run"], patience=0)
+        except (OSError, ValueError, EndpointError):
+            pass  # the last word says so
+
+
+def _has_endpoint():
+    return bool(os.environ.get("MLRUN_AUTH_SESSION"))
+
+
+def _tell(report, job):
+    """To the endpoint where there is one, else to the cluster; returns the exit code of that."""
+    if not _has_endpoint():
+        return _say(report)
+    if not (job["run"].get("spec") or {}).get("output_path"):
+        from .endpoint import send_artifacts
+
+        send_artifacts(report, job["artifact_path"], job["run"])
+    return _send(report, job)
+
+
 def _send(report, job):
     from .endpoint import send_from_env
 
@@ -139,7 +210,7 @@ def _say(report):
     data = to_json(report).encode("utf-8", "replace")
     failed = 0
     if len(data) > LIMIT and report.get("error"):
-        report["error"] = {**report["error"], "traceback": "", "message": report["error"].get("message", "")[:1000]}
+        report["error"] = {**report["error"], "traceback": "", "message": report["error"].get("message", "")[:300]}
         data = to_json(report).encode("utf-8", "replace")
     if len(data) > LIMIT:
         sys.stderr.write(f"runtimes: the report of this run: {data.decode()}\n")
@@ -155,11 +226,11 @@ def _say(report):
 
 def _too_large(report, size):
     largest = sorted((report.get("results") or {}).items(), key=lambda item: -len(to_json(item[1])))[:3]
-    names = ", ".join(f"{name} ({len(to_json(value))} bytes)" for name, value in largest)
+    names = ", ".join(f"{name[:60]} ({len(to_json(value))} bytes)" for name, value in largest)
     message = (
         f"the results have {size} bytes, and without a report endpoint a pod can say {LIMIT}"
         + (f"; the largest: {names}" if names else "")
         + ". They are in the log. Log large values as artifacts, or start `runtimes daemon --listen`"
     )
     error = report.get("error") or {"type": "ReportTooLarge", "message": message}
-    return to_json({"state": "error", "error": error, "notes": [message]}).encode("utf-8", "replace")[:LIMIT]
+    return to_json({"state": "error", "error": error, "notes": [message]}).encode("utf-8", "replace")

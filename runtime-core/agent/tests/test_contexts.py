@@ -92,6 +92,22 @@ class Contexts(Case):
         )
         self.assertEqual([name for name in os.listdir(self.path("artifacts")) if name.startswith(".")], [])
 
+    def test_secrets_that_a_cluster_mounts(self):
+        # As a kubelet lays them out: files are links into a folder that it replaces as a whole.
+        os.makedirs(self.path("secrets", "..2026_01_01"))
+        self.write("secrets/..2026_01_01/token", "t0ken")
+        os.symlink("..2026_01_01", self.path("secrets", "..data"))
+        os.symlink("..data/token", self.path("secrets", "token"))
+        code = """
+            def f(context):
+                from runtimes.context import own_secrets
+                assert context.get_secret("token") == "t0ken" and context.get_secret("..data") is None
+                assert context.get_secret("other", "none") == "none"
+                assert own_secrets() == {"token": "t0ken"}
+            """
+        status, _ = self.start(self.job(code, "f"), {"RUNTIMES_SECRETS_DIR": self.path("secrets")})
+        self.assertEqual(status, 0, self.err)
+
     def test_keys_stay_in_their_folder(self):
         for key in ("../out", "/etc/x", "a/../../b", ""):
             error = self.refuse(f"def f(context): context.log_artifact({key!r}, body='x')")

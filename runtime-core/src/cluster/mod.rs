@@ -5,6 +5,7 @@
 //! objects of it.
 
 mod env;
+mod given;
 mod image;
 mod mount;
 mod names;
@@ -23,6 +24,7 @@ use serde_json::{Map, Value};
 use crate::{Result, naming, yaml};
 
 pub use env::{ENDPOINT_TOKEN, ENDPOINT_URL, MAX_VARIABLE, token_secret, variable};
+pub use given::{SECRETS_DIR, fill_run_secret, run_secret_name};
 pub use image::full_image;
 pub use names::{label_value, object_name};
 pub use secrets::project_secret_name;
@@ -76,6 +78,8 @@ pub struct Cluster {
     pub endpoint: String,
     /// The context by which the cluster is found, for the record.
     pub context: String,
+    /// The keys of the secrets that whoever starts the run gives to its pods; `None`: none.
+    pub run_secrets: Option<Vec<String>>,
 }
 
 impl Default for Cluster {
@@ -94,6 +98,7 @@ impl Default for Cluster {
             attempt: 0,
             endpoint: String::new(),
             context: String::new(),
+            run_secrets: None,
         }
     }
 }
@@ -125,6 +130,14 @@ struct ProjectSpec {
 }
 
 impl Cluster {
+    /// The namespace of what a function creates: its own, else that of the objects.
+    pub fn namespace_of<'a>(&'a self, function: &'a crate::Function) -> &'a str {
+        match (self.style, function.metadata.namespace.as_str()) {
+            (Style::Native, own) if !own.is_empty() => own,
+            _ => &self.namespace,
+        }
+    }
+
     /// Reads what a rendering must know: `namespace`, `client_version`, `config` (settings of MLRun by their names with
     /// dots), `project_spec`, `secrets` (keys of the project's secrets), and so on; what is left out has its default.
     ///
@@ -154,6 +167,7 @@ impl Cluster {
             attempt: 0,
             endpoint: String::new(),
             context: String::new(),
+            run_secrets: None,
         })
     }
 }

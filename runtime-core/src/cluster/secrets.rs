@@ -38,9 +38,11 @@ pub(super) fn of_project(run: &Run, cluster: &Cluster) -> Vec<core::EnvVar> {
         return env;
     }
     let secret = project_secret_name(&run.metadata.project, cluster);
+    let given = super::given::keys(cluster).unwrap_or_default();
     let wanted = |key: &&String| {
         // Keys of the service itself are not for code.
         !key.starts_with("mlrun.")
+            && !given.contains(key)
             && Some(key.as_str()) != global
             && asked.is_none_or(|keys| keys.is_empty() || keys.contains(key))
     };

@@ -83,7 +83,11 @@ settings! {
         docker_registry: String = String::new(),
         /// The secret with its credentials.
         docker_registry_secret: String = String::new(),
-        /// What builds.
+        /// What builds: `buildkit` (without root) or `kaniko`, as MLRun does it. A setting of our own.
+        builder: String = "buildkit".to_owned(),
+        /// BuildKit's image, one that needs no root. A setting of our own.
+        buildkit_image: String = "moby/buildkit:v0.32.2-rootless".to_owned(),
+        /// Kaniko's image.
         kaniko_image: String = "gcr.io/kaniko-project/executor:v1.23.2".to_owned(),
         /// What writes the Dockerfile.
         kaniko_init_container_image: String = "alpine:3.18".to_owned(),

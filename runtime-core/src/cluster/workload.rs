@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use super::{
-    Cluster, Style, env, full_image, mount, names::label_value, preemption, resources, secrets, selector,
+    Cluster, Style, env, full_image, given, mount, names::label_value, preemption, resources, secrets,
+    selector,
 };
 use crate::{Error, Function, Result, Run, labels, plan::Manifest};
 
@@ -36,7 +37,9 @@ impl<'a> Workload<'a> {
         selector::check(&function.spec.pod.node_selector, "spec.node_selector")?;
         let function = mount::apply(function.clone(), &settings.storage)?;
         let function = secrets::with_vault(function, run, cluster);
-        let (mut function, secrets) = secrets::hide_access_keys(function, cluster);
+        let (function, mut secrets) = secrets::hide_access_keys(function, cluster);
+        let (mut function, given) = given::mounted(function, run, cluster);
+        secrets.extend(given);
         let image = full_image(image_of(&function, cluster)?, cluster)?;
         let pod = &mut function.spec.pod;
         pod.service_account = check_service_account(&pod.service_account, cluster)?;
@@ -63,7 +66,15 @@ impl<'a> Workload<'a> {
     /// # Errors
     /// `Invalid`, where the run is too large for a variable.
     pub fn run_env(&self) -> Result<Vec<core::EnvVar>> {
-        env::of_run(&self.function, self.run, &self.node_selector, self.cluster)
+        let mut env = env::of_run(&self.function, self.run, &self.node_selector, self.cluster)?;
+        env.extend(given::folder(self.cluster));
+        Ok(env)
+    }
+
+    /// These variables, and those by which MLRun, where that runs the code, finds the secrets that the run is given.
+    pub fn with_mlrun_secrets(&self, mut env: Vec<core::EnvVar>) -> Vec<core::EnvVar> {
+        env.extend(given::for_mlrun(self.run, self.cluster));
+        env::distinct(env)
     }
 
     /// These variables, then the function's own, then the secrets that the run gets; one of each name.
@@ -126,18 +137,10 @@ pub fn pod_metadata(function: &Function, run: &Run, cluster: &Cluster, name: Str
     };
     ObjectMeta {
         name: Some(name),
-        namespace: Some(namespace(function, cluster)),
+        namespace: Some(cluster.namespace_of(function).to_owned()),
         labels: Some(run_labels(function, run, cluster)),
         annotations: (!annotations.is_empty()).then_some(annotations),
         ..ObjectMeta::default()
-    }
-}
-
-/// The namespace of what a function creates.
-fn namespace(function: &Function, cluster: &Cluster) -> String {
-    match cluster.style {
-        Style::Native if !function.metadata.namespace.is_empty() => function.metadata.namespace.clone(),
-        _ => cluster.namespace.clone(),
     }
 }
 
@@ -190,8 +193,8 @@ fn image_of<'f>(function: &'f Function, cluster: &'f Cluster) -> Result<&'f str>
     match default.filter(|_| !to_build) {
         Some(image) => Ok(image),
         None => Err(Error::invalid("spec.image", "is missing").help(if to_build {
-            "the function has commands, requirements or a source for an image of its own: build that, and name it \
-             here; `runtimes render FUNCTION --deploy` shows the pod that builds it"
+            "the function has commands, requirements or a source for an image of its own: build it with `--auto-build` \
+             or by `runtimes build FUNCTION`, or name one here that has all of that"
         } else {
             "write the image that its code runs in"
         })),

@@ -1,6 +1,6 @@
 //! Objects of a Kubernetes cluster, as a plan has them.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -31,8 +31,8 @@ pub struct ClusterPlan {
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Manifest {
-    /// Small files and settings.
-    ConfigMap(Box<ConfigMap>),
+    /// Small files and settings. Plans of many runs may have the same one.
+    ConfigMap(Arc<ConfigMap>),
     /// Values that must not be shown.
     Secret(Box<Secret>),
     /// A name for pods that others talk to.
@@ -154,7 +154,7 @@ impl<'de> Deserialize<'de> for Manifest {
         }
         let value = Value::deserialize(deserializer)?;
         match (value["apiVersion"].as_str(), value["kind"].as_str()) {
-            (Some("v1"), Some("ConfigMap")) => typed(value).map(Self::ConfigMap),
+            (Some("v1"), Some("ConfigMap")) => typed(value).map(|map| Self::ConfigMap(Arc::from(map))),
             (Some("v1"), Some("Secret")) => typed(value).map(Self::Secret),
             (Some("v1"), Some("Service")) => typed(value).map(Self::Service),
             (Some("v1"), Some("Pod")) => typed(value).map(Self::Pod),

@@ -48,6 +48,10 @@ pub enum Reason {
     Aborted,
     /// Its packages could not be installed.
     Environment,
+    /// Its image could not be built.
+    BuildFailed,
+    /// Its image was built, and its registry does not take it.
+    ImagePush,
     /// It could not be started.
     StartFailed,
     /// An input could not be fetched.

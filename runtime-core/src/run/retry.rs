@@ -234,6 +234,7 @@ pub fn can_help(verdict: &Verdict) -> bool {
         // It would need as much, and take as long, again.
         Reason::OutOfMemory | Reason::DeadlineExceeded => false,
         Reason::Aborted | Reason::Environment | Reason::StartFailed | Reason::IterationsFailed => false,
+        Reason::BuildFailed | Reason::ImagePush => false,
         // It waited for as long as it may, or it would be refused again.
         Reason::ImagePull | Reason::InvalidImageName | Reason::ContainerConfig | Reason::Mount => false,
         Reason::Unschedulable | Reason::Quota | Reason::AdmissionDenied | Reason::Forbidden => false,

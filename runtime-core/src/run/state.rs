@@ -80,8 +80,8 @@ impl RunState {
             Running => matches!(to, Completed | Error | PendingRetry | Aborting | Aborted | Unknown),
             // Nothing runs: the next attempt begins as the first one did.
             PendingRetry => matches!(to, Pending | Running | Completed | Error | Aborting | Aborted),
-            // What was asked to stop may have ended before it was reached.
-            Aborting => matches!(to, Aborted | Completed | Error | Unknown),
+            // What was asked to stop may have ended before it was reached. That it was asked is not forgotten, whatever is seen.
+            Aborting => matches!(to, Aborted | Completed | Error),
             Unknown => {
                 matches!(to, Pending | Running | Completed | Error | PendingRetry | Aborting | Aborted)
             }

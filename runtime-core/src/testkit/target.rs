@@ -113,6 +113,7 @@ impl Suite<'_> {
             base_dir: folder.clone(),
             work_dir: folder,
             secrets: Default::default(),
+            secret_source: None,
             inputs: std::collections::BTreeMap::new(),
             log_position: LogPosition::default(),
             resumed: false,

@@ -4,14 +4,14 @@
 //! ext4 takes the longer to make a file the more were removed in the last seconds.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs::{self, OpenOptions},
     io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use runtime_core::{Error, Result, run::RunKey};
+use runtime_core::{Error, Result, jiff::Timestamp, run::RunKey, target::Leftover};
 
 /// So many are kept to be used again.
 const KEPT: usize = 64;
@@ -85,8 +85,8 @@ impl Folders {
 
     /// The runs that have folders. Folders that another target kept to be used again are taken over: one of them gets
     /// each, and the other makes a new one.
-    pub(crate) fn runs(&self) -> Vec<RunKey> {
-        let mut runs = Vec::new();
+    pub(crate) fn leftovers(&self) -> Vec<Leftover> {
+        let mut runs: BTreeMap<RunKey, Leftover> = BTreeMap::new();
         for entry in fs::read_dir(&self.active).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
@@ -96,12 +96,15 @@ impl Folders {
                     pool.free.push(entry.path());
                 }
             } else if let Some((key, _)) = name.split_once('.') {
-                runs.push(key_of(key));
+                let key = key_of(key);
+                let left = runs.entry(key.clone()).or_insert_with(|| Leftover::of(key));
+                let made = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+                let made = made.and_then(|time| Timestamp::try_from(time).ok());
+                left.since = left.since.into_iter().chain(made).min();
+                left.objects.push(entry.path().display().to_string());
             }
         }
-        runs.sort();
-        runs.dedup();
-        runs
+        runs.into_values().collect()
     }
 
     /// Empties a folder's files and keeps it; `false` where that cannot be.
@@ -173,7 +176,8 @@ mod tests {
         for key in &keys {
             folders.make(&folders.attempt(key, 0)).unwrap();
         }
-        assert_eq!(folders.runs(), keys);
+        let left: Vec<_> = folders.leftovers().into_iter().map(|left| left.key).collect();
+        assert_eq!(left, keys);
     }
 
     #[test]

@@ -8,14 +8,13 @@ use std::{
 };
 
 use runtime_core::{
-    Error, ErrorKind, Result,
+    Error, Result,
     secret::{RunSecrets, Secret, SecretSource, project_secret},
 };
 
 use super::secrets::make_private;
 
-/// The variable that says where a run's secrets are.
-pub(crate) const VARIABLE: &str = "RUNTIMES_SECRETS_DIR";
+pub(crate) use runtime_core::cluster::SECRETS_DIR as VARIABLE;
 
 /// The value of one key, for a run of this project.
 pub(crate) fn find(
@@ -28,29 +27,9 @@ pub(crate) fn find(
         return Ok(Some(own.clone()));
     }
     if secrets.lost.iter().any(|lost| lost == key) {
-        return Err(lost(secrets));
+        secrets.check_lost()?;
     }
     if secrets.allows(key) { source.get(&project_secret(project), key) } else { Ok(None) }
-}
-
-/// Reads all secrets of a run, to say before it starts what is wrong with them.
-pub(crate) fn all(
-    source: &dyn SecretSource,
-    project: &str,
-    secrets: &RunSecrets,
-) -> Result<Vec<(String, Secret)>> {
-    let name = project_secret(project);
-    let mut all = Vec::new();
-    for key in source.keys(&name)? {
-        if secrets.allows(&key)
-            && !secrets.own.contains_key(&key)
-            && let Some(value) = source.get(&name, &key)?
-        {
-            all.push((key, value));
-        }
-    }
-    all.extend(secrets.own.iter().map(|(key, value)| (key.clone(), value.clone())));
-    Ok(all)
 }
 
 /// Puts the secrets of a run into its attempt's folder, unless they are there. `None` where it has none.
@@ -64,10 +43,7 @@ pub(crate) fn lay_out(
     if folder.is_dir() {
         return Ok(Some(folder));
     }
-    if !secrets.lost.is_empty() {
-        return Err(lost(secrets));
-    }
-    let all = all(source, project, secrets)?;
+    let all = secrets.values(Some(source), project)?;
     if all.is_empty() {
         return Ok(None);
     }
@@ -84,16 +60,6 @@ pub(crate) fn lay_out(
     }
     fs::rename(&beside, &folder).map_err(|error| Error::io("create", &folder, error))?;
     Ok(Some(folder))
-}
-
-fn lost(secrets: &RunSecrets) -> Error {
-    let keys = secrets.lost.join(", ");
-    Error::new(
-        ErrorKind::NotFound,
-        format!("secrets that were given to this run alone are gone with the program that held them: {keys}"),
-    )
-    .at("spec.secret_sources")
-    .help("start the run again with them, or keep them in the project: runtimes secret set NAME")
 }
 
 #[cfg(test)]
@@ -125,7 +91,7 @@ mod tests {
         // What is kept for notifications is nobody's but the orchestrator's.
         let every = RunSecrets::default();
         assert!(find(&source, "p", &every, "mlrun.notifications.1").unwrap().is_none());
-        let keys: Vec<_> = all(&source, "p", &every).unwrap().into_iter().map(|(key, _)| key).collect();
+        let keys: Vec<_> = every.values(Some(&source), "p").unwrap().into_keys().collect();
         assert_eq!(keys, ["a", "b", "c"]);
 
         // What lies there is not written again; what is lost is missed where it does not.

@@ -25,11 +25,11 @@ use std::{
 
 use async_trait::async_trait;
 use runtime_core::{
-    Error, ErrorKind, Plan, Result,
+    Error, ErrorKind, Plan, Result, Run,
     plan::{Code, EnvValue, HostPlan, Work},
     run::RunKey,
     secret::SecretSource,
-    target::{Event, Job, Target},
+    target::{Event, Job, Leftover, Target},
 };
 use tokio::{sync::mpsc, task::AbortHandle};
 
@@ -137,7 +137,7 @@ impl Target for HostTarget {
             return Err(Error::new(ErrorKind::Unsupported, "this plan is not for this machine"));
         };
         let mut notes = plan.notes.clone();
-        given::all(&*self.shared.secrets, &job.run.metadata.project, &job.secrets)?;
+        job.secrets.values(Some(&*self.shared.secrets), &job.run.metadata.project)?;
         if let Some(python) = &plan.python {
             self.shared.interpreter(python.interpreter.as_deref())?;
         }
@@ -198,12 +198,12 @@ impl Target for HostTarget {
         Ok(())
     }
 
-    async fn release(&self, key: &RunKey) -> Result<()> {
-        self.shared.folders.release(key)
+    async fn release(&self, run: &Run) -> Result<()> {
+        self.shared.folders.release(&run.key())
     }
 
-    async fn leftovers(&self) -> Result<Vec<RunKey>> {
-        Ok(self.shared.folders.runs())
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        Ok(self.shared.folders.leftovers())
     }
 
     async fn close(&self) {

@@ -85,6 +85,7 @@ impl Machine {
             work_dir: self.base(),
             artifact_path: self.folder.path().join("artifacts").display().to_string(),
             secrets: Default::default(),
+            secret_source: None,
             inputs: std::collections::BTreeMap::new(),
             log_position: LogPosition::default(),
             resumed: false,

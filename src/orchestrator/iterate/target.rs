@@ -67,7 +67,7 @@ impl Target for SweepTarget {
         Ok(())
     }
 
-    async fn release(&self, _: &RunKey) -> Result<()> {
+    async fn release(&self, _: &Run) -> Result<()> {
         Ok(())
     }
 }

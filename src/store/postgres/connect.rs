@@ -13,6 +13,7 @@ use sqlx::{
 use super::{
     error::{from_migrate, from_sqlx, newer},
     server::Server,
+    writers,
 };
 
 /// How many lists and look-ups run at the same time.
@@ -21,7 +22,7 @@ const READERS: u32 = 4;
 /// How long a connection may take to come about.
 pub(super) const CONNECTING: Duration = Duration::from_secs(10);
 
-/// The oldest server that will do: 13, whose transactions can be asked after.
+/// The oldest server that will do: those before 13 are not kept up by their makers.
 const OLDEST: i32 = 130_000;
 
 /// Who makes the tables holds this lock ("RUNT").
@@ -31,6 +32,7 @@ const MAKING_TABLES: i64 = 0x5255_4e54;
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "functions, runs, documents", include_str!("migrations/0001_functions_runs_documents.sql")),
     (2, "topics, and lists without iterations", include_str!("migrations/0002_topics_and_iterations.sql")),
+    (3, "writers", include_str!("migrations/0003_writers.sql")),
 ];
 
 /// A connection that writes, to tables that are up to date.
@@ -55,6 +57,7 @@ pub(super) async fn open(server: &Server) -> Result<PgConnection> {
         return Err(unsupported(format!("the {server} has the encoding {encoding}"), &help));
     }
     migrate(&mut connection, server).await?;
+    writers::forget_old(&mut connection).await.map_err(failed)?;
     Ok(connection)
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use runtime_core::Error;
-use sqlx::{Connection, Executor, PgConnection, query_scalar};
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     error::{from_sqlx, is_about_data, is_gone, is_orphan, is_passing},
     listen::listen,
     server::Server,
+    writers,
 };
 use crate::store::writer::{Counts, Engine, Request};
 
@@ -32,21 +33,23 @@ pub(super) struct PostgresEngine {
     connection: Option<PgConnection>,
     /// What was sent to be committed and is not answered yet.
     pending: Option<Pending>,
-    /// By this name others know whose change they are told of.
+    /// By this name others know whose change they are told of, and it asks after its own.
     name: String,
+    /// How many transactions it has begun to commit.
+    batch: i64,
     listener: Option<AbortHandle>,
 }
 
 /// A transaction of which it is not known whether it was committed.
 struct Pending {
-    id: String,
+    batch: i64,
     counts: Counts,
 }
 
 impl PostgresEngine {
     pub(super) fn new(server: Arc<Server>, connection: PgConnection) -> Self {
         let name = uuid::Uuid::new_v4().simple().to_string();
-        Self { server, connection: Some(connection), pending: None, name, listener: None }
+        Self { server, connection: Some(connection), pending: None, name, batch: 0, listener: None }
     }
 
     async fn connection(&mut self) -> sqlx::Result<&mut PgConnection> {
@@ -58,35 +61,25 @@ impl PostgresEngine {
 
     /// One transaction. Where it fails after the commit was sent, what became of it is left in `pending`.
     async fn attempt(&mut self, batch: &[Request]) -> sqlx::Result<Counts> {
-        let name = self.name.clone();
-        let channel = self.server.channel();
+        self.batch += 1;
+        let (name, number, channel) = (self.name.clone(), self.batch, self.server.channel());
         let connection = self.connection().await?;
         connection.execute("BEGIN").await?;
         let written = async {
             let counts = batch::write(connection, batch).await?;
-            if !counts.iter().any(|count| matches!(count, Ok(1..))) {
-                return Ok((counts, None));
+            if counts.iter().any(|count| matches!(count, Ok(1..))) {
+                writers::sign(connection, &name, number, channel).await?;
             }
-            // Told when it is committed. The id is asked for only now: it is by what the transaction can be asked after.
-            let id: String = query_scalar("SELECT pg_current_xact_id()::text FROM pg_notify($1, $2)")
-                .bind(channel)
-                .bind(name)
-                .fetch_one(&mut *connection)
-                .await?;
-            Ok((counts, Some(id)))
+            Ok(counts)
         };
-        let (counts, id) = match written.await {
-            Ok(written) => written,
+        let counts = match written.await {
+            Ok(counts) => counts,
             Err(error) => {
                 self.roll_back(&error).await;
                 return Err(error);
             }
         };
-        let Some(id) = id else {
-            self.connection().await?.execute("COMMIT").await?;
-            return Ok(counts);
-        };
-        self.pending = Some(Pending { id, counts });
+        self.pending = Some(Pending { batch: number, counts });
         let committed = self.connection().await?.execute("COMMIT").await;
         match committed {
             Ok(_) => Ok(self.pending.take().map(|pending| pending.counts).unwrap_or_default()),
@@ -110,35 +103,28 @@ impl PostgresEngine {
         }
     }
 
-    /// Asks, on a new connection, what became of the transaction whose commit was not answered.
+    /// Asks, on a new connection, what became of the transaction whose commit was not answered; `None` where it was not
+    /// committed, or none was sent.
     async fn outcome(&mut self, started: Instant) -> sqlx::Result<Option<Counts>> {
+        let Some(pending) = self.pending.take() else { return Ok(None) };
         loop {
-            let Some(id) = self.pending.as_ref().map(|pending| pending.id.clone()) else { return Ok(None) };
-            let status = match timeout(ONE, self.status(&id)).await {
-                Ok(status) => status,
-                Err(_) => Err(connect::timed_out()),
-            };
-            match status.as_deref() {
-                Ok("committed") => return Ok(self.pending.take().map(|pending| pending.counts)),
-                Ok("in progress") if started.elapsed() < PATIENCE => {}
-                Ok(_) => {
-                    self.pending = None;
-                    return Ok(None);
-                }
-                Err(error) if is_gone(error) && started.elapsed() < PATIENCE => self.connection = None,
-                Err(_) => {
-                    self.pending = None;
-                    return status.map(|_| None);
+            let last = timeout(ONE, self.last()).await.unwrap_or_else(|_| Err(connect::timed_out()));
+            match last {
+                Ok(last) => return Ok((last == pending.batch).then_some(pending.counts)),
+                Err(error) => {
+                    self.connection = None;
+                    if !is_passing(&error) || started.elapsed() > PATIENCE {
+                        return Err(error);
+                    }
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn status(&mut self, id: &str) -> sqlx::Result<String> {
-        let status =
-            query_scalar("SELECT coalesce(pg_xact_status($1::text::xid8), 'forgotten')").bind(id.to_owned());
-        status.fetch_one(self.connection().await?).await
+    async fn last(&mut self) -> sqlx::Result<i64> {
+        let name = self.name.clone();
+        writers::last(self.connection().await?, &name).await
     }
 }
 
@@ -199,13 +185,13 @@ impl Engine for PostgresEngine {
     }
 
     async fn close(mut self) -> sqlx::Result<()> {
-        match self.connection.take() {
-            // That a server is gone is no reason not to leave.
-            Some(connection) => {
-                connection.close().await.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
-            }
-            None => Ok(()),
-        }
+        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        let closed = async {
+            writers::leave(&mut connection, &self.name).await?;
+            connection.close().await
+        };
+        // That a server is gone is no reason not to leave.
+        closed.await.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
     }
 }
 

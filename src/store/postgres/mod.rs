@@ -10,6 +10,7 @@ mod query;
 mod read;
 mod server;
 mod text;
+mod writers;
 
 use std::{
     sync::Arc,

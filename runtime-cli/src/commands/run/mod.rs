@@ -11,6 +11,7 @@ use std::{path::PathBuf, time::Duration};
 
 use runtimes::{Orchestrator, Request, Result};
 
+use super::build;
 use crate::{
     home::{self, Home},
     output::{Format, OutputArgs, Terminal, data, human, stdio},
@@ -75,6 +76,12 @@ pub(crate) struct Args {
     /// Its image on a cluster, in place of the function's
     #[arg(long, help_heading = HOW, value_name = "IMAGE")]
     image: Option<String>,
+    /// Build its image first, where it has one to build and none was built of the same content (see `runtimes build`)
+    #[arg(long, help_heading = HOW)]
+    auto_build: bool,
+    /// What builds it [httpdb.builder.builder of cluster.yaml, or buildkit]
+    #[arg(long, help_heading = HOW, value_name = "BUILDER", value_parser = build::BUILDERS, requires = "auto_build")]
+    builder: Option<String>,
     /// Start it and return; it goes on by itself
     #[arg(long, help_heading = HOW, conflicts_with_all = ["watch", "count"])]
     detach: bool,
@@ -168,7 +175,7 @@ struct RecordArgs {
 pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) -> Result<u8> {
     // From here on a signal is a request to stop the run, which must not be missed while it starts.
     let signals = Signals::listen()?;
-    let home = &home.on_cluster(args.context.take(), args.namespace.take());
+    let home = &home.on_cluster(args.context.take(), args.namespace.take()).built_by(args.builder.take());
     let (detach, count, parallel) = (args.detach, args.count, args.parallel);
     let format = args.output.output;
     let schedule = args.schedule.take();
@@ -191,6 +198,10 @@ pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) ->
             let function = request::stored(&orchestrator, &uri).await?;
             (orchestrator, request::build(function, args)?)
         }
+    };
+    let request = match build::first(&orchestrator, request, terminal).await? {
+        build::First::Go(request) => *request,
+        build::First::Stopped(code) => return Ok(code),
     };
     if let Some(schedule) = schedule {
         let record = orchestrator.schedule(schedule, request).await?;

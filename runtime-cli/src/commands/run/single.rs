@@ -30,16 +30,20 @@ pub(crate) async fn execute(
     signals: Signals,
     terminal: &Terminal,
 ) -> Result<u8> {
-    let mut handle = orchestrator.submit(request).await?;
-    let stops = stop_on_signal(orchestrator.clone(), handle.key(), signals);
-    let mut live = Live::new(format, terminal);
-    let (run, stopped) = follow(&mut handle, &mut live, stops).await;
-    let failure = live.finish();
-    // Where its end was not seen, the handle knows why.
-    let run = match run {
-        Some(run) if run.state().is_terminal() => run,
-        _ => handle.wait().await?,
-    };
+    let handle = orchestrator.submit(request).await?;
+    finish(orchestrator, handle, home, format, signals, terminal).await
+}
+
+/// Follows a run that was started to its end, and says what came out of it.
+pub(crate) async fn finish(
+    orchestrator: Orchestrator,
+    handle: Handle,
+    home: &Home,
+    format: Format,
+    signals: Signals,
+    terminal: &Terminal,
+) -> Result<u8> {
+    let Seen { run, stopped, failure } = see(&orchestrator, handle, format, signals, terminal).await?;
     let iterations = match format {
         Format::Table if run.spec.is_hyper() => orchestrator.iterations(&run.metadata.uid).await?,
         _ => Vec::new(),
@@ -51,6 +55,35 @@ pub(crate) async fn execute(
         Some(error) => Err(error),
         None => Ok(exit_code(&run, stopped)),
     }
+}
+
+/// A run that was shown to its end.
+pub(crate) struct Seen {
+    pub(crate) run: Run,
+    /// It was to be stopped.
+    pub(crate) stopped: Option<Stop>,
+    /// What went wrong with stdout.
+    failure: Option<Error>,
+}
+
+/// Shows a run to its end; a signal stops it.
+pub(crate) async fn see(
+    orchestrator: &Orchestrator,
+    mut handle: Handle,
+    format: Format,
+    signals: Signals,
+    terminal: &Terminal,
+) -> Result<Seen> {
+    let stops = stop_on_signal(orchestrator.clone(), handle.key(), signals);
+    let mut live = Live::new(format, terminal);
+    let (run, stopped) = follow(&mut handle, &mut live, stops).await;
+    let failure = live.finish();
+    // Where its end was not seen, the handle knows why.
+    let run = match run {
+        Some(run) if run.state().is_terminal() => run,
+        _ => handle.wait().await?,
+    };
+    Ok(Seen { run, stopped, failure })
 }
 
 /// What happens on a signal, told to whoever shows the run.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{LONG, Program, Suite, ok};
-use crate::{ErrorKind, run::RunKey, target::Job};
+use crate::{ErrorKind, Run, run::RunKey, target::Job};
 
 /// `check` names what is missing, and is no more than a look.
 pub(super) async fn checked_and_untouched(suite: &Suite<'_>) {
@@ -43,10 +43,10 @@ pub(super) async fn released(suite: &Suite<'_>) {
     }
     for job in [&first, &late] {
         let kept = suite.fixture.remains(&job.key);
-        ok("release", target.release(&job.key).await);
+        ok("release", target.release(&job.run).await);
         let left = suite.fixture.remains(&job.key);
         assert!(left.is_empty(), "nothing may be left of a released run: {left:?}, of {kept:?}");
-        ok("release again", target.release(&job.key).await);
+        ok("release again", target.release(&job.run).await);
     }
     for job in [&other, &iteration] {
         let again = suite.apply(&*target, job.clone()).await.end().await;
@@ -58,8 +58,10 @@ pub(super) async fn released(suite: &Suite<'_>) {
 pub(super) async fn unknown_runs(suite: &Suite<'_>) {
     let target = suite.fixture.open();
     let nobody = RunKey::new(super::uid());
+    let mut unknown = Run::default();
+    unknown.metadata.uid.clone_from(&nobody.uid);
     ok("abort of an unknown run", target.abort(&nobody, Duration::ZERO).await);
-    ok("release of an unknown run", target.release(&nobody).await);
+    ok("release of an unknown run", target.release(&unknown).await);
     let ended = suite.job_of(&Program { script: "exit 0".to_owned(), deadline: None, grace: LONG });
     suite.apply(&*target, ended.clone()).await.end().await;
     ok("abort of a run that ended", target.abort(&ended.key, LONG).await);

@@ -152,7 +152,16 @@ pub(super) fn everything(main: &str) -> Vec<Observation> {
                             let (parts, report, start_error) =
                                 (parts.clone(), report.clone(), start_error.clone());
                             let trouble = None;
-                            all.push(Observation { parts, report, deadline, start_error, trouble, ended });
+                            let said = None;
+                            all.push(Observation {
+                                parts,
+                                report,
+                                said,
+                                deadline,
+                                start_error,
+                                trouble,
+                                ended,
+                            });
                         }
                     }
                 }

@@ -26,6 +26,54 @@ pub(crate) struct Dockerfile<'a> {
     pub(crate) extra: &'a str,
 }
 
+/// What stands before a command that may read these secrets: files for as long as it runs, and variables with what is in
+/// them. They are in no layer.
+fn with_secrets(secrets: &[&str]) -> (String, String) {
+    let mounts = secrets.iter().map(|name| format!("--mount=type=secret,id={name} "));
+    let is_variable = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let variables = secrets.iter().filter(|name| is_variable(name));
+    let reads = variables.map(|name| format!("{name}=\"$(cat /run/secrets/{name})\" "));
+    let reads: String = reads.collect();
+    (mounts.collect(), if reads.is_empty() { reads } else { format!("export {reads}&& ") })
+}
+
+/// What BuildKit builds from.
+pub(super) struct BuildKitFile<'a> {
+    pub(super) base: &'a str,
+    pub(super) args: Vec<String>,
+    /// Whether there is a source, which is copied.
+    pub(super) source: bool,
+    pub(super) target: &'a str,
+    pub(super) commands: &'a [String],
+    pub(super) requirements: bool,
+    pub(super) secrets: Vec<&'a str>,
+    pub(super) extra: &'a str,
+}
+
+impl BuildKitFile<'_> {
+    /// The text. What is no part of the source comes from the context `runtimes`.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("FROM {}\n", self.base);
+        for arg in &self.args {
+            text += &format!("ARG {arg}\n");
+        }
+        if self.source {
+            text += &format!("COPY . {0}\nENV PYTHONPATH={0}\n", self.target);
+        }
+        let (mounts, reads) = with_secrets(&self.secrets);
+        for command in self.commands {
+            text += &format!("RUN {mounts}{reads}{command}\n");
+        }
+        if self.requirements {
+            text += &format!(
+                "RUN --mount=type=bind,from=runtimes,source=requirements.txt,target=/tmp/requirements.txt {mounts}\
+                 {reads}python -m pip install --no-cache-dir -r /tmp/requirements.txt\n"
+            );
+        }
+        text + self.extra
+    }
+}
+
 impl Dockerfile<'_> {
     /// The text.
     pub(crate) fn text(&self) -> String {

@@ -1,0 +1,283 @@
+//! What is rendered, before a real API server: it takes all of it, and knows each field.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use hyper::Request;
+use runtimes::{
+    Function, Result, Run,
+    cluster::kube::{
+        Api, Client,
+        api::{DeleteParams, PostParams},
+    },
+    core::{
+        Registry,
+        cluster::{Cluster, Style},
+        k8s_openapi::api::{core::v1::ServiceAccount, scheduling::v1::PriorityClass},
+        serde_json::{self, Map, Value, from_value, json},
+    },
+};
+
+/// Fields that servers have since this minor version of 1: older ones leave them out.
+const SINCE: [(&str, u32); 4] = [
+    ("spec.suspend", 21),
+    ("spec.ttlSecondsAfterFinished", 21),
+    ("spec.podFailurePolicy", 25),
+    ("spec.backoffLimitPerIndex", 28),
+];
+
+pub(crate) fn cases() -> Option<String> {
+    let shared = match std::env::var_os("RUNTIMES_SHARED") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")),
+    };
+    std::fs::read_to_string(shared.join("mlrun/cases/job.jsonl")).ok()
+}
+
+/// The objects of a case, for this namespace.
+fn rendered(case: &Value, style: Style, namespace: &str) -> Result<Vec<Value>> {
+    let mut document = case["function"].clone();
+    if let Some(metadata) = document["metadata"].as_object_mut() {
+        metadata.remove("namespace");
+    }
+    let (mut run, mut context) = (case["run"].clone(), case["context"].clone());
+    if style == Style::Native {
+        make_runnable(&mut document, &mut run, &mut context);
+    }
+    let function = Function::from_value(document)?;
+    function.validate()?;
+    let registry = Registry::linked()?;
+    let kind = registry.get(&function.kind)?;
+    let mut cluster = Cluster::read(&context, style)?;
+    cluster.namespace = namespace.to_owned();
+    let plan = match &run {
+        Value::Null => kind.deploy(&function, &cluster)?,
+        run => {
+            let run = runtimes::core::yaml::from_value::<Run>(run, "run")?;
+            kind.render(&function, &run, &cluster)?
+        }
+    };
+    Ok(plan.objects.iter().map(|object| serde_json::to_value(object).unwrap()).collect())
+}
+
+/// Our own agent needs what the image of MLRun is taken to hold: code, and a registry for images that name none.
+fn make_runnable(function: &mut Value, run: &mut Value, context: &mut Value) {
+    context["config"]["httpdb.builder.docker_registry"] = "registry.example".into();
+    let spec = &mut function["spec"];
+    let nothing = spec["command"].as_str().is_none_or(str::is_empty)
+        && spec["build"]["functionSourceCode"].as_str().is_none_or(str::is_empty);
+    if nothing && !run.is_null() {
+        // def func(context): pass
+        spec["build"]["functionSourceCode"] = "ZGVmIGZ1bmMoY29udGV4dCk6IHBhc3MK".into();
+        run["spec"]["handler"] = "func".into();
+    }
+    if let Some(build) = spec["build"].as_object_mut().filter(|_| !run.is_null()) {
+        build.remove("source");
+        build.remove("load_source_on_run");
+    }
+}
+
+/// A real API server, and a namespace of its own there.
+pub(crate) struct Judge {
+    client: Client,
+    namespace: String,
+    minor: u32,
+    made: BTreeSet<String>,
+    classes: Vec<String>,
+}
+
+impl Judge {
+    pub(crate) async fn new(client: Client, namespace: &str) -> Self {
+        let version = client.apiserver_version().await.unwrap();
+        let minor = version.minor.trim_end_matches('+').parse().unwrap();
+        Self { client, namespace: namespace.to_owned(), minor, made: BTreeSet::new(), classes: Vec::new() }
+    }
+
+    /// What a case's objects refer to, and the server wants to be there.
+    async fn make_ready(&mut self, object: &Value) {
+        let pod = if object["kind"] == "Job" { &object["spec"]["template"]["spec"] } else { &object["spec"] };
+        // The second is the name that it had before.
+        let account = pod["serviceAccountName"].as_str().or(pod["serviceAccount"].as_str());
+        if let Some(account) = account
+            && self.made.insert(format!("account {account}"))
+        {
+            let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace);
+            let object = from_value(json!({"metadata": {"name": account}})).unwrap();
+            let _ = accounts.create(&PostParams::default(), &object).await;
+        }
+        if let Some(class) = pod["priorityClassName"].as_str()
+            && self.made.insert(format!("class {class}"))
+        {
+            let classes: Api<PriorityClass> = Api::all(self.client.clone());
+            let object = from_value(json!({"metadata": {"name": class}, "value": 10})).unwrap();
+            if classes.create(&PostParams::default(), &object).await.is_ok() {
+                self.classes.push(class.to_owned());
+            }
+        }
+    }
+
+    /// Removes what is not the namespace's.
+    async fn clear(&mut self) {
+        let classes: Api<PriorityClass> = Api::all(self.client.clone());
+        for class in self.classes.drain(..) {
+            classes.delete(&class, &DeleteParams::default()).await.unwrap();
+        }
+    }
+
+    /// What the server would make of it, or what it says against it.
+    async fn ask(&self, object: &Value) -> Result<Value, String> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+        let root = if version.contains('/') { "apis" } else { "api" };
+        let plural = format!("{}s", kind.to_ascii_lowercase());
+        let uri = format!(
+            "/{root}/{version}/namespaces/{}/{plural}?dryRun=All&fieldValidation=Strict&fieldManager=test",
+            self.namespace
+        );
+        let mut sent = object.clone();
+        sent["metadata"]["namespace"] = self.namespace.clone().into();
+        loop {
+            let request = Request::post(&uri).header("content-type", "application/json");
+            let request = request.body(sent.to_string().into_bytes()).unwrap();
+            match self.client.request::<Value>(request).await {
+                // A service account that was made just now.
+                Err(error) if error.to_string().contains("retry after the token") => {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                answer => return answer.map_err(|error| error.to_string()),
+            }
+        }
+    }
+
+    /// Everything that was sent and that the server did not keep.
+    fn dropped(&self, sent: &Value, kept: &Value) -> Vec<String> {
+        let mut found = Vec::new();
+        compare("", sent, kept, &mut found);
+        found.retain(|place| {
+            let newer = |(path, minor): &(&str, u32)| place.starts_with(path) && self.minor < *minor;
+            !SINCE.iter().any(newer)
+        });
+        found
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Number(_) => false,
+    }
+}
+
+/// Compares field by field: what is sent must be there. Defaults may be added.
+fn compare(place: &str, sent: &Value, kept: &Value, found: &mut Vec<String>) {
+    match (sent, kept) {
+        _ if is_empty(sent) || sent == kept => {}
+        (Value::Object(sent), Value::Object(kept)) => compare_fields(place, sent, kept, found),
+        (Value::Array(sent), Value::Array(kept)) if sent.len() <= kept.len() => {
+            for (index, (sent, kept)) in sent.iter().zip(kept).enumerate() {
+                compare(&format!("{place}[{index}]"), sent, kept, found);
+            }
+        }
+        // Amounts are written in the server's way.
+        (Value::String(sent), Value::String(kept))
+            if amount(sent) == amount(kept) && amount(sent).is_some() => {}
+        (Value::Number(sent), Value::String(kept)) if sent.to_string() == *kept => {}
+        _ => found.push(format!("{place}: sent {sent}, kept {kept}")),
+    }
+}
+
+fn compare_fields(
+    place: &str,
+    sent: &Map<String, Value>,
+    kept: &Map<String, Value>,
+    found: &mut Vec<String>,
+) {
+    for (name, value) in sent {
+        let inner = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+        match name.as_str() {
+            // It is given back as `data`.
+            "stringData" => {
+                let text = |value: &Value| value.as_str().unwrap_or_default().len().div_ceil(3) * 4;
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    let length = kept["data"][key].as_str().map(str::len);
+                    if length != Some(text(value)) {
+                        found.push(format!("{inner}.{key}: kept {length:?} characters"));
+                    }
+                }
+            }
+            _ => compare(&inner, value, kept.get(name).unwrap_or(&Value::Null), found),
+        }
+    }
+}
+
+fn amount(text: &str) -> Option<u64> {
+    text.parse::<runtimes::core::pod::Quantity>().ok().map(|quantity| quantity.millis())
+}
+
+/// All captured cases, in both styles, are taken, and nothing of them is dropped.
+pub(crate) async fn all_are_taken(client: Client, namespace: &str) {
+    let Some(cases) = cases() else {
+        println!("skipped: there are no cases at ../shared or RUNTIMES_SHARED");
+        return;
+    };
+    let mut judge = Judge::new(client, namespace).await;
+    let (mut objects, mut wrong) = (0, Vec::new());
+    for line in cases.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let name = case["name"].as_str().unwrap().to_owned();
+        for style in [Style::Mlrun, Style::Native] {
+            let what = format!("{name} ({style:?})");
+            let rendered = match rendered(&case, style, namespace) {
+                Ok(rendered) => rendered,
+                // What MLRun refuses, and what is not rendered in our own style, says so.
+                Err(_) if case["refused"].is_string() || case["refused"].is_object() => continue,
+                Err(error) => {
+                    assert!(error.help_text().is_some() || error.location().is_some(), "{what}: {error}");
+                    println!("{what} is refused: {error}");
+                    continue;
+                }
+            };
+            for object in rendered {
+                judge.make_ready(&object).await;
+                objects += 1;
+                match judge.ask(&object).await {
+                    Ok(kept) => wrong.extend(
+                        judge.dropped(&object, &kept).into_iter().map(|place| format!("{what}: {place}")),
+                    ),
+                    Err(error) => wrong.push(format!("{what}: {} refused: {error}", object["kind"])),
+                }
+            }
+        }
+    }
+    judge.clear().await;
+    println!(
+        "{objects} objects of {} cases were sent to a server of 1.{}",
+        cases.lines().count(),
+        judge.minor
+    );
+    assert!(wrong.is_empty(), "{} are wrong: {wrong:#?}", wrong.len());
+    assert!(objects > 200, "{objects} objects");
+}
+
+/// That a field is dropped is found, also by servers that do not say so.
+pub(crate) async fn a_dropped_field_is_found(client: Client, namespace: &str) {
+    let judge = Judge::new(client, namespace).await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "typo"},
+        "spec": {"restartPolici": "Never", "containers": [{"name": "base", "image": "x", "commandd": ["a"]}]},
+    });
+    match judge.ask(&pod).await {
+        Ok(kept) => {
+            let found = judge.dropped(&pod, &kept);
+            assert_eq!(found.len(), 2, "{found:?}");
+            assert!(
+                found[0].contains("restartPolici") && found[1].contains("containers[0].commandd"),
+                "{found:?}"
+            );
+        }
+        Err(error) => assert!(error.contains("restartPolici"), "{error}"),
+    }
+}
