@@ -340,21 +340,20 @@ class Template:
             if found is None:
                 return
             if found.si_pid not in self.children:  # it would hide those behind it
-                yield from [pid for pid in self.children if os.waitid(os.P_PID, pid, peek)]
+                yield from filter(None, [os.waitid(os.P_PID, pid, peek) for pid in self.children])
                 return
-            yield found.si_pid
+            yield found
 
     def reap(self):
-        """Records the end of what ended."""
-        for pid in self.ended():
-            _, status = os.waitpid(pid, 0)
-            name, record = self.children.pop(pid)
-            signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-            end = b"signal %d\n" % signal if signal else b"exit %d\n" % os.WEXITSTATUS(status)
+        """Records the end of what ended. Until that is written its process id stays: without both, a run is lost."""
+        for found in self.ended():
+            name, record = self.children.pop(found.si_pid)
+            end = (b"exit %d\n" if found.si_code == os.CLD_EXITED else b"signal %d\n") % found.si_status
             try:
                 os.write(record, end)
             except OSError:
                 pass  # nobody reads it any more
+            os.waitpid(found.si_pid, 0)
             os.close(record)
             self.say(name + b" " + end)
 

@@ -1,6 +1,9 @@
 //! Processes that left their run's process group: found by the uid in their environment, and killed.
 
-use std::time::Duration;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use runtime_core::run::RunKey;
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,8 +14,8 @@ pub(crate) const MARK: &str = "RUNTIMES_RUN";
 /// What starts others faster than it is killed is given up after so many rounds.
 const ROUNDS: u32 = 20;
 
-/// How long a process may take to become another program; one that has no environment at all stays as it is.
-const EXEC: Duration = Duration::from_millis(30);
+/// How long a process may take to become another program: its file may have to be read from a disk that is busy.
+const EXEC: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Kills what still carries the run's mark, and what that started meanwhile. Only Linux tells other processes'
@@ -20,14 +23,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// that began with that one, as long as ids were not used up and begun anew.
 pub(crate) fn kill(key: &RunKey, after: Option<u32>) {
     let after = after.filter(|after| last_pid().is_some_and(|last| last >= *after)).unwrap_or(0);
-    let mut patience = EXEC;
-    for _ in 0..ROUNDS {
+    let patience = Instant::now() + EXEC;
+    let mut rounds = 0;
+    while rounds < ROUNDS {
         match kill_found(key, after) {
-            Found::Killed => {}
-            Found::Unclear if !patience.is_zero() => {
-                std::thread::sleep(PAUSE);
-                patience = patience.saturating_sub(PAUSE);
-            }
+            Found::Killed => rounds += 1,
+            Found::Unclear if Instant::now() < patience => std::thread::sleep(PAUSE),
             Found::Unclear | Found::Nothing => return,
         }
     }
@@ -57,8 +58,7 @@ fn kill_found(key: &RunKey, after: u32) -> Found {
         }
         match std::fs::read(entry.path().join("environ")) {
             Ok(content) if content.split(|byte| *byte == 0).any(|variable| variable == mark) => {}
-            // A zombie and a thread of the kernel have no program either.
-            Ok(content) if content.is_empty() && entry.path().join("exe").read_link().is_ok() => {
+            Ok(content) if content.is_empty() && is_becoming(&entry.path()) => {
                 found = if found == Found::Nothing { Found::Unclear } else { found };
                 continue;
             }
@@ -72,6 +72,17 @@ fn kill_found(key: &RunKey, after: u32) -> Found {
         }
     }
     found
+}
+
+/// Whether the process is just becoming another program. One that was given no environment knows where that would be; a
+/// zombie and a thread of the kernel have no program at all.
+fn is_becoming(process: &Path) -> bool {
+    /// `env_end` of proc(5), counted from what follows the name.
+    const ENV_END: usize = 48;
+    let Ok(stat) = std::fs::read_to_string(process.join("stat")) else { return false };
+    let mut fields =
+        stat.rsplit_once(')').map(|(_, fields)| fields.split_ascii_whitespace()).into_iter().flatten();
+    fields.nth(ENV_END) == Some("0") && process.join("exe").read_link().is_ok()
 }
 
 /// Kills the strays of a run when it is dropped, unless the run may outlive its orchestrator.
