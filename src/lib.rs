@@ -14,6 +14,7 @@ mod orchestrator;
 pub mod schedule;
 #[cfg(feature = "source")]
 pub mod source;
+mod stop;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod store;
 #[cfg(all(feature = "http", feature = "source"))]

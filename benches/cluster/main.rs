@@ -87,12 +87,8 @@ impl Drop for Home {
 }
 
 /// An orchestrator on the cluster of a client, that is not held back.
-pub(crate) async fn open(home: &Home, client: Client, namespace: &str) -> Outcome<Orchestrator> {
-    let options = ClusterOptions {
-        namespace: Some(namespace.to_owned()),
-        requests_per_second: 100_000,
-        ..ClusterOptions::default()
-    };
+pub(crate) async fn open(home: &Home, client: Client, options: ClusterOptions) -> Outcome<Orchestrator> {
+    let options = ClusterOptions { requests_per_second: 100_000, ..options };
     let target = Arc::new(Kubernetes::with_client(client, options));
     Ok(Orchestrator::builder(&home.0).target(target).open().await?)
 }
@@ -121,7 +117,8 @@ async fn events() -> Outcome {
         let begun = Life::new().scheduled().pulled().wait(&format!("{run}-running"));
         begun.running().ready().wait(&format!("{run}-completed")).exits(0)
     });
-    let orchestrator = open(&home, Client::new(cluster.clone(), "default"), "default").await?;
+    let orchestrator =
+        open(&home, Client::new(cluster.clone(), "default"), ClusterOptions::default()).await?;
     let changes: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let (sender, mut latencies) = tokio::sync::mpsc::unbounded_channel();
     let mut keys = Vec::new();
@@ -183,7 +180,7 @@ async fn events() -> Outcome {
 async fn flight() -> Outcome {
     let (home, fake) = (Home::new("flight")?, fake::Fake::start()?);
     let client = Client::try_from(Config::new(fake.url.parse()?))?;
-    let orchestrator = open(&home, client, "default").await?;
+    let orchestrator = open(&home, client, ClusterOptions::default()).await?;
     println!("before: {}", memory());
     let began = Instant::now();
     let mut submitted = Vec::new();

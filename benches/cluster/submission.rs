@@ -10,11 +10,14 @@ use std::{
 use futures_util::{StreamExt, stream};
 use runtimes::{
     Orchestrator, Run,
-    cluster::kube::{
-        Api, Client, Config, Resource,
-        api::{DeleteParams, ListParams, PostParams},
-        core::NamespaceResourceScope,
-        runtime::{WatchStreamExt, watcher},
+    cluster::{
+        ClusterOptions,
+        kube::{
+            Api, Client, Config, Resource,
+            api::{DeleteParams, ListParams, PostParams},
+            core::NamespaceResourceScope,
+            runtime::{WatchStreamExt, watcher},
+        },
     },
     core::{
         Registry,
@@ -63,7 +66,12 @@ async fn measure(client: &Client, namespace: &str) -> Outcome {
     // Newer servers make no secrets for accounts.
     let _ = tokio::time::timeout(Duration::from_secs(5), there).await;
     let home = Home::new("submission")?;
-    let orchestrator = open(&home, client.clone(), namespace).await?;
+    let options = ClusterOptions {
+        namespace: Some(namespace.to_owned()),
+        parallel_requests: PARALLEL,
+        ..ClusterOptions::default()
+    };
+    let orchestrator = open(&home, client.clone(), options).await?;
     println!("{:<34} {:>12} {:>12} {:>8}", "", "ours", "bare", "ratio");
     beside::<Pod>("pod", &orchestrator, client, namespace).await?;
     beside::<Job>("job", &orchestrator, client, namespace).await?;

@@ -11,11 +11,7 @@ use std::{
 use runtimes::{
     Error, ErrorKind, Orchestrator, Result,
     cluster::{ClusterOptions, Kubernetes},
-    core::{
-        cluster::{Cluster, Style},
-        jiff::Timestamp,
-        yaml,
-    },
+    core::{jiff::Timestamp, yaml},
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -110,22 +106,17 @@ impl Home {
     /// The cluster, with the settings of the home's `cluster.yaml`. It is not asked before it is needed.
     pub(crate) fn kubernetes(&self) -> Result<Kubernetes> {
         let file = self.path.join(SETTINGS);
-        let mut options =
-            ClusterOptions { context: self.cluster.context.clone(), ..ClusterOptions::default() };
-        let mut namespace = self.cluster.namespace.clone();
-        match std::fs::read_to_string(&file) {
+        let mut options = match std::fs::read_to_string(&file) {
             Ok(text) => {
                 let origin = file.display().to_string();
-                let settings = yaml::read(&text, &origin)?;
-                let cluster = Cluster::read(&settings, Style::Native);
-                options.cluster = cluster.map_err(|error| yaml::locate(error, &text, &origin))?;
-                let own = settings.get("namespace").and_then(|own| own.as_str()).map(str::to_owned);
-                namespace = namespace.or(own);
+                let options = ClusterOptions::read(yaml::read(&text, &origin)?);
+                options.map_err(|error| yaml::locate(error, &text, &origin))?
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => ClusterOptions::default(),
             Err(error) => return Err(Error::io("read", &file, error)),
-        }
-        options.namespace = namespace;
+        };
+        options.context.clone_from(&self.cluster.context);
+        options.namespace = self.cluster.namespace.clone().or(options.namespace);
         if let Some(builder) = &self.cluster.builder {
             options.cluster.settings.httpdb.builder.builder.clone_from(builder);
         }

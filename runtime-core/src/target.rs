@@ -165,7 +165,7 @@ pub enum Event {
     /// The state of the run's parts changed.
     Seen(Box<Observation>),
     /// A line was printed.
-    Log(LogLine),
+    Log(Box<LogLine>),
     /// Long work goes on: what it is doing at the moment.
     Progress(String),
     /// Something that the user should know; kept on the run, once.

@@ -9,16 +9,16 @@ use std::{
 use runtime_core::Result;
 use tokio::sync::Semaphore;
 
-use super::error::{self, Ask};
+use super::{
+    ClusterOptions,
+    error::{self, Ask},
+};
 
 /// The first pause before a request is made again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// How many requests are under way at the same time, each on a connection of its own.
-const PARALLEL: usize = 64;
 
 /// Lets so many requests pass in a second, and a few more at once.
 pub(super) struct Limiter {
@@ -62,8 +62,13 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(per_second: u32, timeout: Duration, server: String) -> Self {
-        Self { limiter: Limiter::new(per_second), under_way: Semaphore::new(PARALLEL), timeout, server }
+    pub(super) fn new(options: &ClusterOptions, server: String) -> Self {
+        Self {
+            limiter: Limiter::new(options.requests_per_second),
+            under_way: Semaphore::new(options.parallel_requests.max(1)),
+            timeout: options.request_timeout,
+            server,
+        }
     }
 
     /// Makes a request, again and again for as long as `patience` where its failure may pass. What is asked must be the

@@ -3,14 +3,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use runtime_core::{
     Error, ErrorKind, Result, RunState,
     cluster::{fill_run_secret, run_secret_name},
     jiff::Timestamp,
-    logs::Stream,
     plan::{ClusterPlan, Manifest, Role},
-    run::{Cause, Reason},
+    run::{Cause, Reason, RunKey},
     target::{Event, Exit, Job, Observation, Part, Phase},
 };
 use tokio::{
@@ -27,6 +26,7 @@ use super::{
     observe::{is_guessed, observe},
     seen::{Seen, State},
 };
+use crate::stop::Stops;
 
 /// How long the rest of a log may take after the end of its container.
 const LAST_LINES: Duration = Duration::from_secs(60);
@@ -37,9 +37,12 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// One attempt of a run.
 pub(super) struct Drive {
     pub(super) link: Arc<Link>,
-    pub(super) job: Job,
+    pub(super) key: RunKey,
+    pub(super) attempt: u32,
+    /// The last line of the log that is stored: its time, and how many have it.
+    pub(super) last: Option<(Timestamp, u32)>,
     pub(super) events: mpsc::Sender<Event>,
-    pub(super) aborts: mpsc::Receiver<Duration>,
+    pub(super) aborts: Stops,
     pub(super) followed: Followed,
     /// Where its objects are.
     pub(super) namespace: String,
@@ -55,9 +58,44 @@ pub(super) struct Drive {
     pub(super) refused: Option<Cause>,
 }
 
+/// What was done of an attempt that is followed.
+#[derive(Default)]
+struct Course {
+    /// What was told last.
+    told: Option<Box<Observation>>,
+    stopping: Stopping,
+    /// When what was asked to stop is stopped by force.
+    force: Option<Instant>,
+    /// How long what is stopped has to end.
+    given: Duration,
+    /// The log of the pod that counts.
+    log: Option<Log>,
+    /// What is there was looked at, where the watches do not agree.
+    looked: bool,
+    /// What would make other pods is gone.
+    disowned: bool,
+}
+
+impl Course {
+    /// From now on the attempt is to stop within this time.
+    fn ask(&mut self, why: Stopping, grace: Duration) {
+        self.stopping = if self.stopping == Stopping::No { why } else { self.stopping };
+        (self.force, self.given) = (Some(Instant::now() + grace + SILENCE), grace);
+    }
+}
+
+/// What comes after what was done.
+enum Step {
+    /// That was the end; `None` where nobody listens any more.
+    Over(Option<Box<Observation>>),
+    /// The next change, or this moment.
+    Until(Option<Instant>),
+}
+
 /// Why the attempt is being stopped.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Default, PartialEq)]
 enum Stopping {
+    #[default]
     No,
     Asked,
     Overdue,
@@ -72,12 +110,9 @@ struct Log {
 
 impl Drive {
     /// Follows the attempt to its end, which is the last that is told.
-    pub(super) async fn run(mut self) {
-        // What is done once is on the heap: there may be many runs, and each waits here for long.
-        let begun = Box::pin(self.begin()).await;
-        // What was made is not needed any more, and there may be many runs.
-        self.job.plan = Arc::new(runtime_core::Plan::Cluster(ClusterPlan::default()));
-        self.job.secrets = Arc::default();
+    pub(super) async fn run(mut self: Box<Self>, job: Box<Job>) {
+        // What is done once is on the heap, and goes: there may be many runs, and each waits here for long.
+        let begun = Box::pin(self.begin(job)).await;
         let last = match begun {
             Ok(true) => self.follow().await,
             Ok(false) => Some(over(Exit::Stopped)),
@@ -89,19 +124,18 @@ impl Drive {
     }
 
     /// The objects of the plan, as they are sent; where they are `new`, with the values of secrets.
-    fn objects(&self, plan: &ClusterPlan, new: bool) -> Result<Vec<Sent>> {
-        let run = self.job.key.to_string();
+    fn objects(&self, plan: &ClusterPlan, job: &Job, new: bool) -> Result<Vec<Sent>> {
+        let run = self.key.to_string();
         let sent = |manifest: &Manifest| {
-            let given = if new { given(manifest, &self.job)? } else { None };
+            let given = if new { given(manifest, job)? } else { None };
             let manifest = given.as_ref().unwrap_or(manifest);
-            Sent::new(manifest, &self.link.namespace, &run, self.job.attempt)
+            Sent::new(manifest, &self.link.namespace, &run, self.attempt)
         };
         plan.objects.iter().filter(|manifest| !manifest.is_shared()).map(sent).collect()
     }
 
     /// Sees to it that the objects are there; whether there is anything to follow.
-    async fn begin(&mut self) -> Result<bool> {
-        let job = &self.job;
+    async fn begin(&mut self, job: Box<Job>) -> Result<bool> {
         let runtime_core::Plan::Cluster(plan) = &*job.plan else {
             return Err(Error::internal("the plan is for another target"));
         };
@@ -118,7 +152,6 @@ impl Drive {
             true => self.find().await,
             false => false,
         };
-        let job = &self.job;
         if job.resumed && !known {
             match state {
                 RunState::Aborting => return Ok(false),
@@ -128,7 +161,7 @@ impl Drive {
                 }
             }
         }
-        let objects = self.objects(plan, !known)?;
+        let objects = self.objects(plan, &job, !known)?;
         if let Some((main, others)) = objects.split_last()
             && !known
         {
@@ -146,16 +179,16 @@ impl Drive {
                 self.link.own(other, main, &uid).await?;
             }
         }
-        self.link.remember(&job.key, objects);
+        self.link.remember(&self.key, objects);
         Ok(true)
     }
 
     /// Whether an earlier orchestrator made anything of this attempt. It goes on, whether the cluster answers or not: it is
     /// asked until it does.
     async fn find(&self) -> bool {
-        let run = self.job.key.to_string();
+        let run = self.key.to_string();
         loop {
-            match self.link.find(&self.followed, &self.namespace, &run, self.job.attempt).await {
+            match self.link.find(&self.followed, &self.namespace, &run, self.attempt).await {
                 Ok(known) => return known,
                 Err(error) => {
                     let trouble = Some(refused(&error));
@@ -171,70 +204,74 @@ impl Drive {
 
     /// Tells what is seen until the end; `None` where nobody listens any more.
     async fn follow(&mut self) -> Option<Observation> {
-        let limit = self.deadline;
-        let (mut told, mut stopping, mut log) = (None, Stopping::No, None);
-        // When what was asked to stop is stopped by force.
-        let mut force: Option<Instant> = None;
-        // How long what is stopped has to end.
-        let mut given = self.grace;
-        let (mut looked, mut disowned) = (false, false);
+        let mut course = Course { given: self.grace, ..Course::default() };
+        loop {
+            // On the heap: it is soon over, and there may be many runs, each of which waits here for long.
+            let next = match Box::pin(self.step(&mut course)).await {
+                Step::Over(last) => return last.map(|last| *last),
+                Step::Until(next) => next,
+            };
+            tokio::select! {
+                biased;
+                grace = self.aborts.next() => course.ask(Stopping::Asked, grace),
+                () = self.followed.changed() => {}
+                () = until(next), if next.is_some() => {}
+                () = self.events.closed() => return None,
+            }
+        }
+    }
+
+    /// Tells what is seen now, and does what there is to do.
+    async fn step(&mut self, course: &mut Course) -> Step {
+        if course.force.is_some_and(|due| due <= Instant::now()) {
+            course.ask(course.stopping, Duration::ZERO);
+            // What was in the way the last time may be so no more.
+            self.stopped.clear();
+            course.disowned = false;
+        }
         loop {
             let mut seen = self.followed.seen();
-            let silence = if stopping == Stopping::No { self.give_up(&mut seen) } else { None };
+            let silence = if course.stopping == Stopping::No { self.give_up(&mut seen) } else { None };
             let mut observation = observe(&seen);
-            if observation.ended && is_guessed(&seen) && !std::mem::replace(&mut looked, true) {
+            if observation.ended && is_guessed(&seen) && !std::mem::replace(&mut course.looked, true) {
                 // Pods and their Job come by different watches: one may know what the other does not.
-                Box::pin(self.look()).await;
+                self.look().await;
                 continue;
             }
-            self.read_log(&seen, &mut log);
+            self.read_log(&seen, &mut course.log);
             if observation.ended {
-                Box::pin(self.end_log(&seen, log)).await;
-                return Some(self.ended(observation, stopping, limit));
+                self.end_log(&seen, course.log.take()).await;
+                return Step::Over(Some(Box::new(self.ended(observation, course.stopping))));
             }
             if let Some(trouble) = self.followed.trouble() {
                 observation.trouble = Some(trouble);
             }
-            if stopping != Stopping::No {
+            if course.stopping != Stopping::No {
                 // A Job makes another pod for one that goes, so it goes first.
-                if !std::mem::replace(&mut disowned, true) {
-                    let deleted = Box::pin(self.link.delete_owner(&self.job.key, true)).await;
+                if !std::mem::replace(&mut course.disowned, true) {
+                    let deleted = self.link.delete_owner(&self.key, true).await;
                     self.refused = deleted.err().as_ref().map(refused);
                 }
                 // Also those that came later.
-                Box::pin(self.stop_pods(&seen, given)).await;
+                self.stop_pods(&seen, course.given).await;
                 observation.trouble = self.refused.clone().or(observation.trouble);
-            } else if seen.is_doubled() && !std::mem::replace(&mut disowned, true) {
+            } else if seen.is_doubled() && !std::mem::replace(&mut course.disowned, true) {
                 // The one that counts is to end. Where this fails, the end of the run is soon enough.
-                let _ = Box::pin(self.link.delete_owner(&self.job.key, false)).await;
+                let _ = self.link.delete_owner(&self.key, false).await;
             }
-            if told.as_ref() != Some(&observation) {
-                self.events.send(Event::Seen(Box::new(observation.clone()))).await.ok()?;
-                told = Some(observation);
+            if course.told.as_deref() != Some(&observation) {
+                if self.events.send(Event::Seen(Box::new(observation.clone()))).await.is_err() {
+                    return Step::Over(None);
+                }
+                course.told = Some(Box::new(observation));
             }
-            let overdue = remaining(&seen, limit).filter(|_| stopping == Stopping::No);
-            let overdue = overdue.map(|left| Instant::now() + left);
-            drop(seen);
-            tokio::select! {
-                biased;
-                Some(grace) = self.aborts.recv() => {
-                    stopping = if stopping == Stopping::No { Stopping::Asked } else { stopping };
-                    (force, given) = (Some(Instant::now() + grace + SILENCE), grace);
-                }
-                () = self.followed.changed() => {}
-                () = until(silence), if silence.is_some() => {}
-                () = until(overdue), if overdue.is_some() => {
-                    stopping = Stopping::Overdue;
-                    force = Some(Instant::now() + given + SILENCE);
-                }
-                () = until(force), if force.is_some() => {
-                    (force, given) = (Some(Instant::now() + SILENCE), Duration::ZERO);
-                    // What was in the way the last time may be so no more.
-                    self.stopped.clear();
-                    disowned = false;
-                }
-                () = self.events.closed() => return None,
+            let left = remaining(&seen, self.deadline).filter(|_| course.stopping == Stopping::No);
+            if left.is_some_and(|left| left.is_zero()) {
+                course.ask(Stopping::Overdue, course.given);
+                continue;
             }
+            let overdue = left.map(|left| Instant::now() + left);
+            return Step::Until([silence, overdue, course.force].into_iter().flatten().min());
         }
     }
 
@@ -257,7 +294,7 @@ impl Drive {
 
     /// Asks what there is of the attempt now.
     async fn look(&self) {
-        let (run, attempt) = (self.job.key.to_string(), self.job.attempt);
+        let (run, attempt) = (self.key.to_string(), self.attempt);
         if let Err(error) = self.link.find(&self.followed, &self.namespace, &run, attempt).await {
             tracing::warn!(%error, "the pods of a Job that ended cannot be listed");
         }
@@ -292,13 +329,13 @@ impl Drive {
         if log.as_ref().is_none_or(|log| log.pod != pod.name) {
             let (sender, receiver) = channel::channel(ended);
             let follow = log::Follow {
-                api: Api::namespaced(self.link.client.clone(), &pod.namespace),
+                link: Arc::clone(&self.link),
+                namespace: pod.namespace.clone(),
                 pod: pod.name.clone(),
                 container: pod.main.name.clone(),
-                last: self.job.log_position.last("main", Stream::Stdout),
+                last: self.last,
                 lines: self.events.clone(),
                 ended: receiver,
-                turns: Arc::clone(&self.link.turns),
             };
             *log = Some(Log { pod: pod.name.clone(), task: tokio::spawn(follow.run()), ended: sender });
         }
@@ -323,13 +360,13 @@ impl Drive {
     }
 
     /// The last observation, with what was done to bring it about.
-    fn ended(&self, observation: Observation, stopping: Stopping, limit: Option<Duration>) -> Observation {
+    fn ended(&self, observation: Observation, stopping: Stopping) -> Observation {
         let well = observation.parts.iter().any(|part| part.phase == Phase::Ended(Exit::Code(0)));
         match stopping {
             _ if well => observation,
             Stopping::No => observation,
             Stopping::Asked => stopped(observation),
-            Stopping::Overdue => Observation { deadline: limit, ..stopped(observation) },
+            Stopping::Overdue => Observation { deadline: self.deadline, ..stopped(observation) },
         }
     }
 }

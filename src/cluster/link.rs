@@ -1,7 +1,7 @@
 //! The connection to a cluster: what all its runs share.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -67,7 +67,7 @@ impl Link {
         };
         Ok(Arc::new(Self {
             client: found.client,
-            calls: Arc::new(Calls::new(options.requests_per_second, options.request_timeout, server)),
+            calls: Arc::new(Calls::new(options, server)),
             turns: Arc::new(Turns::new(options.log_streams)),
             namespace,
             context: found.context,
@@ -176,12 +176,12 @@ impl Link {
     pub(super) fn remember(&self, key: &RunKey, mut objects: Vec<Sent>) {
         // Their content is not needed to delete them.
         objects.iter_mut().for_each(|sent| sent.value = runtime_core::serde_json::Value::Null);
-        self.made
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(key.clone())
-            .or_default()
-            .extend(objects);
+        objects.shrink_to_fit();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match made.entry(key.clone()) {
+            Entry::Occupied(mut known) => known.get_mut().extend(objects),
+            Entry::Vacant(new) => drop(new.insert(objects)),
+        }
     }
 
     fn made(&self, key: &RunKey) -> Option<Vec<Sent>> {

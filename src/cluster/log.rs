@@ -1,6 +1,6 @@
 //! The log of a container, followed through restarts of what is between it and us: each line once.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures_util::{AsyncBufRead, AsyncBufReadExt};
 use kube::{Api, api::LogParams};
@@ -13,6 +13,7 @@ use runtime_core::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    Link,
     error::chain,
     turns::{Turn, Turns},
 };
@@ -27,7 +28,8 @@ const VAIN: u32 = 10;
 
 /// What is followed, and from where.
 pub(super) struct Follow {
-    pub(super) api: Api<Pod>,
+    pub(super) link: Arc<Link>,
+    pub(super) namespace: String,
     pub(super) pod: String,
     pub(super) container: String,
     /// The last line that is stored: its time, and how many lines before it have the same.
@@ -35,7 +37,13 @@ pub(super) struct Follow {
     pub(super) lines: mpsc::Sender<Event>,
     /// Whether the container has ended: then its log has an end.
     pub(super) ended: watch::Receiver<bool>,
-    pub(super) turns: Arc<Turns>,
+}
+
+/// How often the log of a container that has ended did not come to its end, and why.
+#[derive(Default)]
+struct Vain {
+    count: u32,
+    why: String,
 }
 
 /// How the reading of a stream came to its end.
@@ -50,48 +58,58 @@ enum Read {
 impl Follow {
     /// Sends the lines until there are no more.
     pub(super) async fn run(mut self) {
-        let (mut vain, mut why) = (0, String::new());
-        let turns = Arc::clone(&self.turns);
+        let mut vain = Vain::default();
+        let link = Arc::clone(&self.link);
         loop {
-            let turn = self.turn(&turns).await;
-            let ended = *self.ended.borrow();
-            let params = LogParams {
-                container: Some(self.container.clone()),
-                follow: true,
-                timestamps: true,
-                // It is rounded to seconds on the way, and what is known is left out here anyway.
-                since_time: self.last.and_then(|(time, _)| time.checked_sub(SECOND).ok()),
-                ..LogParams::default()
-            };
-            let failed = match self.api.log_stream(&self.pod, &params).await {
-                Ok(stream) => match self.read(stream, &turn).await {
-                    Read::Whole => false,
-                    Read::Broken => true,
-                    Read::Over => continue,
-                },
-                Err(kube::Error::Api(status)) if status.code == 404 => return,
-                Err(error) => {
-                    tracing::debug!(pod = %self.pod, %error, "a log cannot be read");
-                    why = format!(": {}", chain(&error));
-                    true
-                }
-            };
-            drop(turn);
-            // What was asked for after the end, and came to its end, is whole.
-            if ended && !failed {
+            let turn = self.turn(&link.turns).await;
+            // On the heap: most of many wait for their turn.
+            if Box::pin(self.read_once(turn, &mut vain)).await.is_break() {
                 return;
-            }
-            vain += u32::from(ended);
-            if vain > VAIN || self.lines.is_closed() {
-                let pod = &self.pod;
-                let note = format!("the log of pod {pod} ends early: it could not be read to its end{why}");
-                let _ = self.lines.send(Event::Note(note)).await;
-                return;
-            }
-            if !ended || failed {
-                let _ = tokio::time::timeout(PAUSE, self.ended.changed()).await;
             }
         }
+    }
+
+    /// Reads for one turn; whether that was all.
+    async fn read_once(&mut self, turn: Turn<'_>, vain: &mut Vain) -> ControlFlow<()> {
+        let ended = *self.ended.borrow();
+        let params = LogParams {
+            container: Some(self.container.clone()),
+            follow: true,
+            timestamps: true,
+            // It is rounded to seconds on the way, and what is known is left out here anyway.
+            since_time: self.last.and_then(|(time, _)| time.checked_sub(SECOND).ok()),
+            ..LogParams::default()
+        };
+        let api: Api<Pod> = Api::namespaced(self.link.client.clone(), &self.namespace);
+        let failed = match api.log_stream(&self.pod, &params).await {
+            Ok(stream) => match self.read(stream, &turn).await {
+                Read::Whole => false,
+                Read::Broken => true,
+                Read::Over => return ControlFlow::Continue(()),
+            },
+            Err(kube::Error::Api(status)) if status.code == 404 => return ControlFlow::Break(()),
+            Err(error) => {
+                tracing::debug!(pod = %self.pod, %error, "a log cannot be read");
+                vain.why = format!(": {}", chain(&error));
+                true
+            }
+        };
+        drop(turn);
+        // What was asked for after the end, and came to its end, is whole.
+        if ended && !failed {
+            return ControlFlow::Break(());
+        }
+        vain.count += u32::from(ended);
+        if vain.count > VAIN || self.lines.is_closed() {
+            let (pod, why) = (&self.pod, &vain.why);
+            let note = format!("the log of pod {pod} ends early: it could not be read to its end{why}");
+            let _ = self.lines.send(Event::Note(note)).await;
+            return ControlFlow::Break(());
+        }
+        if !ended || failed {
+            let _ = tokio::time::timeout(PAUSE, self.ended.changed()).await;
+        }
+        ControlFlow::Continue(())
     }
 
     /// Waits for its turn, which comes sooner when the container has ended.
@@ -132,7 +150,7 @@ impl Follow {
             };
             stream.as_mut().consume(used);
             for line in pieces.ready.drain(..) {
-                if self.lines.send(Event::Log(line)).await.is_err() {
+                if self.lines.send(Event::Log(Box::new(line))).await.is_err() {
                     return Read::Whole;
                 }
             }

@@ -25,6 +25,7 @@ mod watch;
 
 use std::{
     collections::HashMap,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -33,16 +34,22 @@ use async_trait::async_trait;
 pub use kube;
 use runtime_core::{
     Error, ErrorKind, Plan, Result, Run, Target,
-    cluster::Cluster,
+    cluster::{Cluster, Style},
     labels,
+    logs::Stream,
     run::RunKey,
+    serde_json::Value,
     target::{Event, Job, Leftover},
+    yaml,
 };
+use serde::Deserialize;
 use tokio::sync::{OnceCell, mpsc};
 
 pub use election::{Election, ElectionOptions, Lost, Standing, Term};
 use follow::Drive;
 use link::Link;
+
+use crate::stop::{self, Stopper};
 
 /// How many events may wait to be taken.
 const EVENTS: usize = 256;
@@ -58,6 +65,8 @@ pub struct ClusterOptions {
     pub cluster: Cluster,
     /// How many requests are made in a second, beside watches and logs. Twice as many may be made at once.
     pub requests_per_second: u32,
+    /// How many of them are under way at the same time, each on a connection of its own.
+    pub parallel_requests: usize,
     /// How long one request may take until it is given up and, where that may help, made again.
     pub request_timeout: Duration,
     /// How many logs of runs that go on are read at the same time, each by a connection of its own. Where there are more
@@ -72,9 +81,60 @@ impl Default for ClusterOptions {
             namespace: None,
             cluster: Cluster::default(),
             requests_per_second: 200,
+            parallel_requests: 64,
             request_timeout: Duration::from_secs(30),
             log_streams: 500,
         }
+    }
+}
+
+/// How a cluster is used, as it is written down.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ClientSettings {
+    requests_per_second: NonZeroU32,
+    parallel_requests: NonZeroUsize,
+    /// In seconds.
+    request_timeout: NonZeroU32,
+    log_streams: NonZeroUsize,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        let options = ClusterOptions::default();
+        let seconds = u32::try_from(options.request_timeout.as_secs()).unwrap_or_default();
+        Self {
+            requests_per_second: NonZeroU32::new(options.requests_per_second).unwrap_or(NonZeroU32::MIN),
+            parallel_requests: NonZeroUsize::new(options.parallel_requests).unwrap_or(NonZeroUsize::MIN),
+            request_timeout: NonZeroU32::new(seconds).unwrap_or(NonZeroU32::MIN),
+            log_streams: NonZeroUsize::new(options.log_streams).unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
+
+impl ClusterOptions {
+    /// Reads options as they are written down: what a rendering must know ([`Cluster::read`]), with its `namespace`, and
+    /// `client`, with `requests_per_second`, `parallel_requests`, `request_timeout` (seconds) and `log_streams`.
+    ///
+    /// # Errors
+    /// `Invalid`, with the path of the wrong field.
+    pub fn read(mut settings: Value) -> Result<Self> {
+        let client = settings.as_object_mut().and_then(|settings| settings.remove("client"));
+        let client: ClientSettings = match client.filter(|client| !client.is_null()) {
+            Some(client) => yaml::from_value(&client, "client")?,
+            None => ClientSettings::default(),
+        };
+        let namespace = settings.get("namespace").and_then(Value::as_str).filter(|own| !own.is_empty());
+        let namespace = namespace.map(str::to_owned);
+        Ok(Self {
+            context: None,
+            namespace,
+            cluster: Cluster::read(&settings, Style::Native)?,
+            requests_per_second: client.requests_per_second.get(),
+            parallel_requests: client.parallel_requests.get(),
+            request_timeout: Duration::from_secs(client.request_timeout.get().into()),
+            log_streams: client.log_streams.get(),
+        })
     }
 }
 
@@ -92,7 +152,7 @@ pub struct Kubernetes {
 /// A run that is followed here.
 #[derive(Clone)]
 struct Active {
-    aborts: mpsc::Sender<Duration>,
+    aborts: Stopper,
     link: Arc<Link>,
     namespace: String,
 }
@@ -195,34 +255,32 @@ impl Target for Kubernetes {
         let (deadline, grace) = (plan.deadline, plan.grace());
         job.plan = Arc::new(Plan::Cluster(link.without_shared(plan).await));
         let (events, receiver) = mpsc::channel(EVENTS);
-        let (aborts, requests) = mpsc::channel(4);
+        let (aborts, requests) = stop::channel();
         self.active().insert(job.key.clone(), Active { aborts, link: Arc::clone(&link), namespace });
-        tokio::spawn(
-            Drive {
-                link,
-                job,
-                events,
-                aborts: requests,
-                followed,
-                namespace: String::new(),
-                stopped: HashMap::new(),
-                deleted: HashMap::new(),
-                deadline,
-                grace,
-                refused: None,
-            }
-            .run(),
-        );
+        let drive = Box::new(Drive {
+            link,
+            key: job.key.clone(),
+            attempt: job.attempt,
+            last: job.log_position.last("main", Stream::Stdout),
+            events,
+            aborts: requests,
+            followed,
+            namespace: String::new(),
+            stopped: HashMap::new(),
+            deleted: HashMap::new(),
+            deadline,
+            grace,
+            refused: None,
+        });
+        tokio::spawn(drive.run(Box::new(job)));
         Ok(receiver)
     }
 
     async fn abort(&self, key: &RunKey, grace: Duration) -> Result<()> {
         let active = self.active().get(key).cloned();
         match active {
-            Some(active) => match active.aborts.send(grace).await {
-                Ok(()) => Ok(()),
-                Err(_) => active.link.delete_all(key, &active.namespace).await,
-            },
+            Some(active) if active.aborts.ask(grace) => Ok(()),
+            Some(active) => active.link.delete_all(key, &active.namespace).await,
             None => {
                 let link = self.link().await?;
                 link.delete_all(key, &link.namespace).await

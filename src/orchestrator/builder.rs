@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use runtime_core::{Error, Registry, Result, Store, Target, secret::SecretSource};
-use tokio::sync::watch as channel;
+use runtime_core::{Error, Plan, Registry, Result, Store, Target, plan::ClusterPlan, secret::SecretSource};
+use tokio::sync::{Semaphore, watch as channel};
 
 use super::{
     Guard, Orchestrator,
@@ -22,6 +22,9 @@ use super::{
     worktree::WorkTrees,
 };
 use crate::data::Storage;
+
+/// How many runs may be on their way to a cluster at the same time.
+const WAYS: usize = 500;
 
 /// Puts an orchestrator together.
 pub struct Builder {
@@ -142,6 +145,8 @@ impl Builder {
             active: Mutex::default(),
             count: channel::Sender::new(0),
             versions: Mutex::default(),
+            nothing: (Arc::default(), Arc::new(Plan::Cluster(ClusterPlan::default()))),
+            ways: Arc::new(Semaphore::new(WAYS)),
             looking: AtomicBool::new(false),
             releasing: AtomicBool::new(false),
             checked: Known::default(),

@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use runtime_core::{
-    Error, Plan, Result, Run, RunState, Runtime, Target,
-    plan::ClusterPlan,
+    Error, Result, Run, RunState, Runtime, Target,
     run::{Cause, Packages, Reason, Verdict},
     store::RunRecord,
     target::{Event, Job},
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Inner, log::LogWriter, reduce, report::Reported, worktree};
+use super::{Inner, log::LogWriter, reduce, report::Reported, source::Kept, submit::Way, worktree};
+use crate::stop::Stops;
 
 /// How long an event may wait for the next one.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -47,7 +47,7 @@ pub(super) struct Follow {
     pub(super) log: LogWriter,
     pub(super) live: watch::Sender<Live>,
     /// Requests to stop, with the grace to give.
-    pub(super) aborts: mpsc::Receiver<Duration>,
+    pub(super) aborts: Stops,
     pub(super) started: Timestamp,
     /// How long its processes may take to end.
     pub(super) grace: Duration,
@@ -61,6 +61,8 @@ pub(super) struct Follow {
     pub(super) here: bool,
     /// What its code reports at the endpoint.
     pub(super) reported: Reported,
+    /// Until what was planned is there.
+    pub(super) way: Option<Way>,
 }
 
 impl Follow {
@@ -109,17 +111,17 @@ impl Follow {
                 job.attempt = self.record.attempt;
                 job.run = Arc::clone(&self.record.run);
                 if !self.here
-                    && let Err(error) = self.plan_again(&mut job).await
+                    && let Err(error) = Box::pin(self.plan_again(&mut job)).await
                 {
-                    return self.end(not_started(&error)).await;
+                    return Box::pin(self.end(not_started(&error))).await;
                 }
             }
             let attempt = job.clone();
             if !self.here {
-                // Another attempt has another plan.
-                job.plan = Arc::new(Plan::Cluster(ClusterPlan::default()));
+                // Another attempt has another plan, and another state of the run.
+                (job.run, job.plan) = self.inner.nothing.clone();
             }
-            Box::pin(self.attempt(attempt)).await?;
+            Box::pin(self.attempt(Box::new(attempt))).await?;
             if self.record.run.state().is_terminal() {
                 return Ok(());
             }
@@ -141,34 +143,18 @@ impl Follow {
 
     /// One attempt, until it has ended: the run with it, or it waits for the next one.
     ///
-    /// There may be many runs, and most of their time they wait for an event: what comes of one is on the heap.
-    async fn attempt(&mut self, mut job: Job) -> Result<()> {
-        job.log_position = self.log.position.clone();
-        let grace = grace(&job);
-        let key = job.key.clone();
-        let Some((mut job, _source)) = Box::pin(self.fetch_source(job)).await? else { return Ok(()) };
-        if self.here
-            && let Some(verdict) = Box::pin(self.stage(&mut job)).await?
-        {
-            return Box::pin(self.end(verdict)).await;
-        }
-        let resumed = job.resumed;
-        let mut events = match self.target.apply(job).await {
-            Ok(events) => events,
-            Err(error) => return Box::pin(self.end(not_started(&error))).await,
-        };
-        if self.record.run.state() == RunState::Aborting {
-            self.target.abort(&key, grace).await?;
-        }
-        self.reported.begin(resumed);
+    /// There may be many runs, and most of their time they wait for an event: what is before, and what comes of one, is
+    /// on the heap.
+    async fn attempt(&mut self, job: Box<Job>) -> Result<()> {
+        let Some((mut events, _source)) = Box::pin(self.begin(job)).await? else { return Ok(()) };
         let mut batch = Vec::new();
         loop {
             let patience = self.patience();
             tokio::select! {
                 biased;
-                Some(grace) = self.aborts.recv() => {
+                grace = self.aborts.next() => {
                     Box::pin(self.change(|run, now| run.transition(RunState::Aborting, now))).await?;
-                    self.target.abort(&key, grace).await?;
+                    self.target.abort(&self.record.run.key(), grace).await?;
                 }
                 count = events.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -190,6 +176,27 @@ impl Follow {
             return Ok(());
         }
         Box::pin(self.end(reduce::lost())).await
+    }
+
+    /// Begins an attempt; `None` where that was its end.
+    async fn begin(&mut self, mut job: Box<Job>) -> Result<Option<(mpsc::Receiver<Event>, Kept)>> {
+        job.log_position = self.log.position.clone();
+        let (key, grace, resumed) = (job.key.clone(), grace(&job), job.resumed);
+        let Some((mut job, source)) = self.fetch_source(*job).await? else { return Ok(None) };
+        if self.here
+            && let Some(verdict) = self.stage(&mut job).await?
+        {
+            return self.end(verdict).await.map(|()| None);
+        }
+        let events = match self.target.apply(job).await {
+            Ok(events) => events,
+            Err(error) => return self.end(not_started(&error)).await.map(|()| None),
+        };
+        if self.record.run.state() == RunState::Aborting {
+            self.target.abort(&key, grace).await?;
+        }
+        self.reported.begin(resumed);
+        Ok(Some((events, source)))
     }
 
     /// Takes a batch of events: all lines are kept, the last observation counts.
@@ -219,6 +226,9 @@ impl Follow {
         self.keep_image(verdict.as_mut()).await;
         if verdict.is_some() || !self.notes.is_empty() || self.packages.is_some() {
             self.record_verdict(verdict.as_ref()).await?;
+        }
+        if verdict.is_some() {
+            self.way = None;
         }
         let length = self.log.length;
         let waiting = verdict.as_ref().filter(|verdict| !verdict.state.is_terminal()).and_then(|verdict| {

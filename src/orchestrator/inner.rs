@@ -19,7 +19,7 @@ use runtime_core::{
     target::Job,
 };
 use tokio::{
-    sync::{Notify, mpsc, watch as channel},
+    sync::{Notify, Semaphore, watch as channel},
     task::AbortHandle,
 };
 
@@ -34,10 +34,14 @@ use super::{
     report::{Reported, Seen},
     reserve::Reserve,
     stage::Fetching,
+    submit::Way,
     worktree::WorkTrees,
 };
 
-use crate::data::Storage;
+use crate::{
+    data::Storage,
+    stop::{self, Stopper},
+};
 
 /// How often requests of other processes to stop a run are looked for, while runs are followed.
 const LOOK: Duration = Duration::from_millis(200);
@@ -62,6 +66,10 @@ pub(super) struct Inner {
     pub(super) count: channel::Sender<usize>,
     /// The version of each function that was stored last.
     pub(super) versions: Mutex<HashMap<(String, String), String>>,
+    /// In the place of what is not needed for long: there may be many runs.
+    pub(super) nothing: (Arc<runtime_core::Run>, Arc<Plan>),
+    /// How many more runs may be on their way to a cluster.
+    pub(super) ways: Arc<Semaphore>,
     pub(super) looking: AtomicBool,
     /// What ended runs left is being taken away.
     pub(super) releasing: AtomicBool,
@@ -86,12 +94,22 @@ pub(super) struct Inner {
 /// A run that is followed here.
 pub(super) struct Active {
     pub(super) live: channel::Receiver<Live>,
-    pub(super) aborts: mpsc::Sender<Duration>,
+    pub(super) aborts: Stopper,
     pub(super) detached: bool,
     pub(super) grace: Duration,
     /// Somebody has something to report of it.
     pub(super) reported: Arc<Notify>,
     pub(super) task: Option<AbortHandle>,
+}
+
+/// A run that is to be followed from now on.
+pub(super) struct Begin {
+    pub(super) record: RunRecord,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) log: LogWriter,
+    pub(super) job: Job,
+    pub(super) way: Option<Way>,
 }
 
 impl Inner {
@@ -137,14 +155,8 @@ impl Inner {
     }
 
     /// Starts to follow a run that is recorded as ours.
-    pub(super) fn follow(
-        self: &Arc<Self>,
-        record: RunRecord,
-        runtime: Arc<dyn Runtime>,
-        target: Arc<dyn Target>,
-        log: LogWriter,
-        job: Job,
-    ) -> channel::Receiver<Live> {
+    pub(super) fn follow(self: &Arc<Self>, begin: Begin) -> channel::Receiver<Live> {
+        let Begin { record, runtime, target, log, job, way } = begin;
         let run = Arc::clone(&job.run);
         if run.state() == RunState::Created {
             self.work_trees.look(&run, &self.home);
@@ -152,7 +164,7 @@ impl Inner {
         let started = run.status.start_time.unwrap_or_else(Timestamp::now);
         let first = Live { run, progress: None, log_length: log.length, settled: false, over: None };
         let (live, receiver) = channel::channel(first);
-        let (aborts, requests) = mpsc::channel(4);
+        let (aborts, requests) = stop::channel();
         let key = job.key.clone();
         let reported = Arc::new(Notify::new());
         let active = Active {
@@ -182,6 +194,7 @@ impl Inner {
             overdue: None,
             here: matches!(*job.plan, Plan::Host(_)),
             reported: Reported::new(reported),
+            way,
         });
         let task = tokio::spawn(follow.run(job)).abort_handle();
         if let Some(active) = self.active().get_mut(&key) {
@@ -203,7 +216,7 @@ impl Inner {
         let found =
             self.active().get(key).map(|active| (active.aborts.clone(), grace.unwrap_or(active.grace)));
         match found {
-            Some((aborts, grace)) => aborts.send(grace).await.is_ok(),
+            Some((aborts, grace)) => aborts.ask(grace),
             None => false,
         }
     }

@@ -330,7 +330,7 @@ impl Orchestrator {
                 .collect()
         };
         for (aborts, _) in &attached {
-            let _ = aborts.send(CLOSING_GRACE).await;
+            aborts.ask(CLOSING_GRACE);
         }
         for (_, mut live) in attached {
             // Its follower goes when what the run left is gone too.

@@ -15,7 +15,9 @@ use runtime_core::{
 };
 
 use super::{
-    Inner, iterate,
+    Inner,
+    inner::Begin,
+    iterate,
     lease::{self, Place, Standing},
     log::LogWriter,
     owner::Owner,
@@ -216,6 +218,7 @@ impl Inner {
         let first = sweep.as_ref().map(|sweep| sweep.child(&Sweep::base(&record.run), 1));
         let target = self.target_of(record)?;
         let run = first.as_ref().unwrap_or(&record.run);
+        let way = self.way(&*target).await?;
         let plan = self.plan(&*target, &*runtime, function, run, record.attempt).await?;
         let mut job =
             self.with_source(function, self.job(Arc::clone(&record.run), plan, record.attempt, true))?;
@@ -227,7 +230,7 @@ impl Inner {
                 let parts = iterate::Parts { inner: Arc::downgrade(self), function, runtime, target, sweep };
                 self.iterate(record.clone(), parts, log, job);
             }
-            None => drop(self.follow(record.clone(), runtime, target, log, job)),
+            None => drop(self.follow(Begin { record: record.clone(), runtime, target, log, job, way })),
         }
         Ok(())
     }

@@ -126,7 +126,7 @@ impl Follow {
         let left = left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default();
         tokio::select! {
             biased;
-            Some(_) = self.aborts.recv() => {
+            _ = self.aborts.next() => {
                 self.change(|run, now| run.transition(RunState::Aborting, now)).await?;
             }
             () = tokio::time::sleep(left) => {

@@ -184,10 +184,16 @@ impl Inner {
     }
 }
 
+/// What keeps shared code where it is.
+#[cfg(feature = "source")]
+pub(super) type Kept = Option<crate::source::Prepared>;
+#[cfg(not(feature = "source"))]
+pub(super) type Kept = ();
+
 #[cfg(not(feature = "source"))]
 impl super::follow::Follow {
     /// Without sources there is nothing to fetch.
-    pub(super) async fn fetch_source(&mut self, job: Job) -> Result<Option<(Job, ())>> {
+    pub(super) async fn fetch_source(&mut self, job: Job) -> Result<Option<(Job, Kept)>> {
         Ok(Some((job, ())))
     }
 }
@@ -231,21 +237,14 @@ mod fetch {
     impl Follow {
         /// Fetches the code of a job, unless that was done before. Returns the job as it can be started, and what
         /// keeps shared code where it is; `None` where the run has ended meanwhile.
-        pub(in super::super) async fn fetch_source(
-            &mut self,
-            mut job: Job,
-        ) -> Result<Option<(Job, Option<Prepared>)>> {
+        pub(in super::super) async fn fetch_source(&mut self, mut job: Job) -> Result<Option<(Job, Kept)>> {
             match job.source.take() {
                 Some(source) => Box::pin(self.fetch_from(source, job)).await,
                 None => Ok(Some((job, None))),
             }
         }
 
-        async fn fetch_from(
-            &mut self,
-            source: Source,
-            mut job: Job,
-        ) -> Result<Option<(Job, Option<Prepared>)>> {
+        async fn fetch_from(&mut self, source: Source, mut job: Job) -> Result<Option<(Job, Kept)>> {
             let annotations = &self.record.run.metadata.annotations;
             // An iteration has its parent's annotations, and a folder of its own.
             let own = self.inner.source_folder(&job.key);
@@ -312,7 +311,7 @@ mod fetch {
             let fetched = loop {
                 tokio::select! {
                     biased;
-                    Some(_) = self.aborts.recv() => {
+                    _ = self.aborts.next() => {
                         self.change(|run, now| run.transition(RunState::Aborting, now)).await?;
                         return Ok(None);
                     }

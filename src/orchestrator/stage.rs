@@ -186,7 +186,7 @@ impl Follow {
         loop {
             tokio::select! {
                 biased;
-                Some(_) = self.aborts.recv() => {
+                _ = self.aborts.next() => {
                     self.change(|run, now| run.transition(RunState::Aborting, now)).await?;
                     return Ok(Outcome::Stopped);
                 }

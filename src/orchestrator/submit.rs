@@ -13,6 +13,8 @@ use runtime_core::{
     logs::LogPosition, naming, run::hyper::Sweep, store::RunRecord, target::Job,
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{
     Inner, Request, checked::Checked, image, image::Purpose, iterate, plan, provenance, request::current_dir,
     source,
@@ -40,7 +42,11 @@ pub(super) struct Prepared {
     pub(super) job: Job,
     /// The iterations, where it is many.
     pub(super) sweep: Option<Sweep>,
+    pub(super) way: Option<Way>,
 }
+
+/// A place among those runs that are on their way to a cluster: until the objects are made that their plans describe.
+pub(super) type Way = OwnedSemaphorePermit;
 
 impl Inner {
     /// Checks a request from end to end; nothing is written or started. Errors name file and line where the function
@@ -104,6 +110,7 @@ impl Inner {
                 Arc::clone(&run)
             }
         };
+        let way = self.way(&*target).await?;
         let plan = self.plan(&*target, &*runtime, &function, &planned, 0).await?;
         let mut job = self.with_source(&function, self.job(planned, plan, 0, detached))?;
         let found = target.check(&job).await?;
@@ -130,7 +137,16 @@ impl Inner {
             attempt: 0,
         };
         let stored = request.stored && request.function.metadata.hash == function.metadata.hash;
-        Ok(Prepared { function, tag, stored, record, runtime, target, job, sweep })
+        Ok(Prepared { function, tag, stored, record, runtime, target, job, sweep, way })
+    }
+
+    /// Waits for a place among those on their way to a cluster: plans are large, and who submits more than a cluster takes
+    /// would have them all in memory.
+    pub(super) async fn way(&self, target: &dyn Target) -> Result<Option<Way>> {
+        match target.cluster().await?.is_some() {
+            true => Ok(Arc::clone(&self.ways).acquire_owned().await.ok()),
+            false => Ok(None),
+        }
     }
 
     /// The function of a request as it is stored: named, checked, with its code and its hash.

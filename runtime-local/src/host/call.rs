@@ -42,7 +42,7 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
     let exit = loop {
         tokio::select! {
             biased;
-            Some(line) = logs.recv() => drop(drive.events.send(Event::Log(line)).await),
+            Some(line) = logs.recv() => drop(drive.events.send(Event::Log(Box::new(line))).await),
             done = &mut outcome => break match done.unwrap_or_else(|_| Err(Exit::Lost("its thread is gone".to_owned()))) {
                 Ok(value) => {
                     context.returned(value);
@@ -64,7 +64,7 @@ pub(crate) async fn run(drive: &mut Drive, plan: &HostPlan, name: &str) -> Resul
         }
     };
     while let Ok(line) = logs.try_recv() {
-        let _ = drive.events.send(Event::Log(line)).await;
+        let _ = drive.events.send(Event::Log(Box::new(line))).await;
     }
     seen.report = Some(report(&context, &exit));
     seen.parts = main_part(plan, Phase::Ended(exit));

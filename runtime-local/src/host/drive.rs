@@ -202,7 +202,7 @@ impl Drive {
     async fn progress(&self, step: Progress) {
         let event = match step {
             Progress::Step { what } => Event::Progress(what),
-            Progress::Line(line) => Event::Log(LogLine::system(line)),
+            Progress::Line(line) => Event::Log(Box::new(LogLine::system(line))),
         };
         let _ = self.events.send(event).await;
     }
@@ -230,7 +230,7 @@ impl Drive {
     }
 
     async fn log(&self, error: &Error) {
-        let _ = self.events.send(Event::Log(LogLine::system(format!("error: {error}")))).await;
+        let _ = self.events.send(Event::Log(Box::new(LogLine::system(format!("error: {error}"))))).await;
     }
 
     pub(crate) async fn seen(&self, parts: Vec<Part>) {

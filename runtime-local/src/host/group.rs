@@ -242,7 +242,7 @@ impl<'a> Group<'a> {
             }
             Role::Worker if slot.restarts < WORKER_RESTARTS => {
                 let line = format!("{} ended ({:?}) and is started again", process.name, slot.phase);
-                let _ = self.drive.events.send(Event::Log(LogLine::system(line))).await;
+                let _ = self.drive.events.send(Event::Log(Box::new(LogLine::system(line)))).await;
                 self.slots[index].restarts += 1;
                 self.start(index).await?;
             }

@@ -186,7 +186,7 @@ impl Live {
     async fn next(&mut self) -> bool {
         let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
         match event.expect("something happens to a run") {
-            Some(Event::Log(line)) => self.lines.push(line),
+            Some(Event::Log(line)) => self.lines.push(*line),
             Some(Event::Seen(seen)) => self.seen.push(*seen),
             Some(_) => {}
             None => return false,

@@ -255,17 +255,17 @@ pub(super) fn unbuilt(runtime: &dyn Runtime, function: &Function, cluster: &Clus
 impl Orchestrator {
     /// Follows a run that is recorded as ours.
     pub(super) fn launch(&self, prepared: Prepared) -> Handle {
-        use super::{iterate, log::LogWriter};
+        use super::{inner::Begin, iterate, log::LogWriter};
         let key = prepared.record.run.key();
         let log = LogWriter::new(self.inner.log_path(&key));
-        let Prepared { function, record, runtime, target, job, sweep, .. } = prepared;
+        let Prepared { function, record, runtime, target, job, sweep, way, .. } = prepared;
         let live = match sweep {
             Some(sweep) => {
                 let inner = Arc::downgrade(&self.inner);
                 let parts = iterate::Parts { inner, function, runtime, target, sweep };
                 self.inner.iterate(record, parts, log, job)
             }
-            None => self.inner.follow(record, runtime, target, log, job),
+            None => self.inner.follow(Begin { record, runtime, target, log, job, way }),
         };
         Handle::here(key.clone(), self.inner.log_path(&key), live)
     }

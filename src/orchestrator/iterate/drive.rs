@@ -25,7 +25,7 @@ use runtime_core::{
 use tokio::sync::{mpsc, watch};
 
 use super::{report, target::seen};
-use crate::orchestrator::{Inner, follow::Live, log::LogWriter};
+use crate::orchestrator::{Inner, follow::Live, inner::Begin, log::LogWriter};
 
 /// How long to wait before a store that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -207,7 +207,7 @@ impl Drive {
             let is_best = self.tally.best().map(|row| row.iteration).filter(|best| Some(*best) != self.told);
             self.told = is_best.or(self.told);
             let line = report::line(&run, self.parts.sweep.names(), is_best == Some(iteration));
-            let _ = self.events.send(Event::Log(LogLine::system(line))).await;
+            let _ = self.events.send(Event::Log(Box::new(LogLine::system(line)))).await;
         }
         let _ = self.events.send(Event::Progress(report::progress(&self.tally, self.going.len()))).await;
     }
@@ -315,5 +315,5 @@ async fn begin(
     let job = inner.job(Arc::clone(&record.run), plan, 0, detached);
     let job = inner.with_source(&function, job)?;
     let log = LogWriter::new(inner.log_path(&record.run.key()));
-    Ok(inner.follow(record, runtime, target, log, job))
+    Ok(inner.follow(Begin { record, runtime, target, log, job, way: None }))
 }

@@ -18,7 +18,7 @@ use runtime_core::{
     target::Job,
 };
 
-use super::{Inner, Orchestrator, log::LogWriter};
+use super::{Inner, Orchestrator, inner::Begin, log::LogWriter};
 pub(super) use drive::Parts;
 pub use file::ParamFile;
 use target::{Iterations, SweepTarget};
@@ -71,7 +71,14 @@ impl Inner {
         let run = Arc::clone(&record.run);
         let artifact_path = self.artifact_path(&run);
         let job = Job { key: run.key(), run, artifact_path, ..job };
-        self.follow(record, Arc::new(Iterations), Arc::new(SweepTarget::new(parts)), log, job)
+        self.follow(Begin {
+            record,
+            runtime: Arc::new(Iterations),
+            target: Arc::new(SweepTarget::new(parts)),
+            log,
+            job,
+            way: None,
+        })
     }
 
     /// The iterations of a run, as they are recorded, the first one first.

@@ -63,7 +63,7 @@ impl Follow {
         match &event {
             Event::Log(line) => {
                 self.position.advance(line);
-                self.lines.push(line.clone());
+                self.lines.push((**line).clone());
             }
             Event::Seen(seen) => self.seen.push((**seen).clone()),
             Event::Progress(_) | Event::Note(_) | Event::Packages(_) => {}

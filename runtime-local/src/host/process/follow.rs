@@ -195,7 +195,7 @@ impl Output {
     async fn send(&mut self, events: &mpsc::Sender<Event>) {
         for line in self.lines.drain(..) {
             // Nobody listens any more: the files stay, so nothing is lost.
-            if events.send(Event::Log(line)).await.is_err() {
+            if events.send(Event::Log(Box::new(line))).await.is_err() {
                 break;
             }
         }
