@@ -109,7 +109,7 @@ impl Home {
         let mut options = match std::fs::read_to_string(&file) {
             Ok(text) => {
                 let origin = file.display().to_string();
-                let options = ClusterOptions::read(yaml::read(&text, &origin)?);
+                let options = ClusterOptions::read(&yaml::read(&text, &origin)?);
                 options.map_err(|error| yaml::locate(error, &text, &origin))?
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => ClusterOptions::default(),

@@ -18,6 +18,7 @@ mod log;
 #[cfg(test)]
 mod model;
 mod observe;
+mod options;
 mod remove;
 mod seen;
 mod turns;
@@ -25,7 +26,6 @@ mod watch;
 
 use std::{
     collections::HashMap,
-    num::{NonZeroU32, NonZeroUsize},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -34,109 +34,23 @@ use async_trait::async_trait;
 pub use kube;
 use runtime_core::{
     Error, ErrorKind, Plan, Result, Run, Target,
-    cluster::{Cluster, Style},
+    cluster::Cluster,
     labels,
     logs::Stream,
     run::RunKey,
-    serde_json::Value,
     target::{Event, Job, Leftover},
-    yaml,
 };
-use serde::Deserialize;
 use tokio::sync::{OnceCell, mpsc};
 
 pub use election::{Election, ElectionOptions, Lost, Standing, Term};
 use follow::Drive;
 use link::Link;
+pub use options::ClusterOptions;
 
 use crate::stop::{self, Stopper};
 
 /// How many events may wait to be taken.
 const EVENTS: usize = 256;
-
-/// Which cluster, and how it is used.
-#[derive(Clone, Debug)]
-pub struct ClusterOptions {
-    /// The context of the kubeconfig; `None`: the current one, or, in a pod, the cluster of that pod.
-    pub context: Option<String>,
-    /// The namespace of functions that name none; `None`: the context's.
-    pub namespace: Option<String>,
-    /// What a rendering must know: settings, and what projects have.
-    pub cluster: Cluster,
-    /// How many requests are made in a second, beside watches and logs. Twice as many may be made at once.
-    pub requests_per_second: u32,
-    /// How many of them are under way at the same time, each on a connection of its own.
-    pub parallel_requests: usize,
-    /// How long one request may take until it is given up and, where that may help, made again.
-    pub request_timeout: Duration,
-    /// How many logs of runs that go on are read at the same time, each by a connection of its own. Where there are more
-    /// runs, they take turns of ten seconds; what a run wrote is read to its end in any case.
-    pub log_streams: usize,
-}
-
-impl Default for ClusterOptions {
-    fn default() -> Self {
-        Self {
-            context: None,
-            namespace: None,
-            cluster: Cluster::default(),
-            requests_per_second: 200,
-            parallel_requests: 64,
-            request_timeout: Duration::from_secs(30),
-            log_streams: 500,
-        }
-    }
-}
-
-/// How a cluster is used, as it is written down.
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct ClientSettings {
-    requests_per_second: NonZeroU32,
-    parallel_requests: NonZeroUsize,
-    /// In seconds.
-    request_timeout: NonZeroU32,
-    log_streams: NonZeroUsize,
-}
-
-impl Default for ClientSettings {
-    fn default() -> Self {
-        let options = ClusterOptions::default();
-        let seconds = u32::try_from(options.request_timeout.as_secs()).unwrap_or_default();
-        Self {
-            requests_per_second: NonZeroU32::new(options.requests_per_second).unwrap_or(NonZeroU32::MIN),
-            parallel_requests: NonZeroUsize::new(options.parallel_requests).unwrap_or(NonZeroUsize::MIN),
-            request_timeout: NonZeroU32::new(seconds).unwrap_or(NonZeroU32::MIN),
-            log_streams: NonZeroUsize::new(options.log_streams).unwrap_or(NonZeroUsize::MIN),
-        }
-    }
-}
-
-impl ClusterOptions {
-    /// Reads options as they are written down: what a rendering must know ([`Cluster::read`]), with its `namespace`, and
-    /// `client`, with `requests_per_second`, `parallel_requests`, `request_timeout` (seconds) and `log_streams`.
-    ///
-    /// # Errors
-    /// `Invalid`, with the path of the wrong field.
-    pub fn read(mut settings: Value) -> Result<Self> {
-        let client = settings.as_object_mut().and_then(|settings| settings.remove("client"));
-        let client: ClientSettings = match client.filter(|client| !client.is_null()) {
-            Some(client) => yaml::from_value(&client, "client")?,
-            None => ClientSettings::default(),
-        };
-        let namespace = settings.get("namespace").and_then(Value::as_str).filter(|own| !own.is_empty());
-        let namespace = namespace.map(str::to_owned);
-        Ok(Self {
-            context: None,
-            namespace,
-            cluster: Cluster::read(&settings, Style::Native)?,
-            requests_per_second: client.requests_per_second.get(),
-            parallel_requests: client.parallel_requests.get(),
-            request_timeout: Duration::from_secs(client.request_timeout.get().into()),
-            log_streams: client.log_streams.get(),
-        })
-    }
-}
 
 /// The target "kubernetes". It connects when it is first needed.
 pub struct Kubernetes {

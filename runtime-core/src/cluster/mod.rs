@@ -115,6 +115,8 @@ struct Context {
     #[allow(dead_code, reason = "what a client did with its environment stands in the function")]
     client_env: Map<String, Value>,
     config: Map<String, Value>,
+    #[allow(dead_code, reason = "how a cluster is asked changes nothing that is rendered")]
+    client: Option<Value>,
     project_spec: Option<ProjectSpec>,
     secrets: Vec<String>,
     global_secrets: Vec<String>,
