@@ -240,3 +240,34 @@ impl Seen {
         goes_on && self.pods.values().filter(|pod| !pod.gone).count() > 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_pod_beside_the_one_that_counts_is_noticed() {
+        let pods = |gone: &[bool]| {
+            let named = |(number, &gone): (usize, &bool)| {
+                let name = format!("run-{number}");
+                (name.clone(), Arc::new(PodSeen { name, gone, ..PodSeen::default() }))
+            };
+            gone.iter().enumerate().map(named).collect::<BTreeMap<_, _>>()
+        };
+        let seen = |job, gone: &[bool]| Seen { job, pods: pods(gone), ..Seen::default() };
+        let job = || Some(JobSeen::default());
+        assert!(seen(job(), &[false, false]).is_doubled());
+        for single in [
+            seen(job(), &[false]),
+            seen(job(), &[true, false]),
+            // Nothing makes more of them.
+            seen(None, &[false, false]),
+            seen(Some(JobSeen { gone: true, ..JobSeen::default() }), &[false, false]),
+            seen(Some(JobSeen { failed: Some(Default::default()), ..JobSeen::default() }), &[false, false]),
+            // It is meant to.
+            seen(Some(JobSeen { repeats: true, ..JobSeen::default() }), &[false, false]),
+        ] {
+            assert!(!single.is_doubled(), "{single:?}");
+        }
+    }
+}
