@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use kube::{
     Api,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective},
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams, Request, ValidationDirective},
 };
 use runtime_core::{
-    Error, Result, labels,
+    Error, ErrorKind, Result, labels,
     plan::Manifest,
     serde_json::{Value, json},
 };
@@ -99,11 +99,28 @@ impl Link {
     }
 
     /// Makes the object, or leaves it as it is where it is there.
+    ///
+    /// What is new is created, under our name: the server needs half of the time that it needs to apply it. What is there
+    /// (the answer to an earlier request was lost, or it is shared) is applied.
     pub(super) async fn apply(&self, sent: &Sent) -> Result<DynamicObject> {
+        match self.create(sent).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            created => return created,
+        }
         let params = PatchParams::apply(MANAGER).force();
         let api = self.api(sent);
         let patch = Patch::Apply(&sent.value);
         self.calls.ask(sent.ask("patch"), START, || api.patch(&sent.name, &params, &patch)).await
+    }
+
+    async fn create(&self, sent: &Sent) -> Result<DynamicObject> {
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let object = runtime_core::serde_json::to_vec(&sent.value)
+            .map_err(|error| Error::internal("an object cannot be written").source(error))?;
+        let request = Request::new(self.api(sent).resource_url())
+            .create(&params, object)
+            .map_err(|error| Error::internal("an object cannot be sent").source(error))?;
+        self.calls.ask(sent.ask("create"), START, || self.client.request(request.clone())).await
     }
 
     /// Says that an object belongs to another: it goes with that one.

@@ -192,10 +192,9 @@ async fn what_runs_goes_on_without_its_source_and_what_does_not_is_not_started()
         let key = match begun_before {
             true => begun(&scene, request).await.key(),
             false => {
-                // The first time it is only tried out.
-                scene.cluster.fault(Fault::hold("never").on("patch", "secrets").after(1));
+                scene.cluster.fault(Fault::hold("never").on("create", "secrets"));
                 let key = scene.orchestrator.submit(request).await.unwrap().key();
-                within(scene.cluster.until(|cluster| cluster.count("patch", "secrets") == 2)).await;
+                within(scene.cluster.until(|cluster| cluster.count("create", "secrets") == 1)).await;
                 key
             }
         };
