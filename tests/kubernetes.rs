@@ -5,6 +5,8 @@
 
 #[path = "kubernetes/secrets.rs"]
 mod secrets;
+#[path = "kubernetes/target.rs"]
+mod target;
 
 use std::{sync::Arc, time::Duration};
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use runtime_core::{
     Error, ErrorKind, Function, Result, Run,
-    cluster::{Cluster, Workload, object_name, variable},
+    cluster::{Cluster, Workload, object_name, variable, verbatim},
     k8s_openapi::{
         api::{
             batch::v1::{
@@ -69,8 +69,8 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
     let container = Container {
         name: "base".to_owned(),
         env: Some(env),
-        command: (!started.command.is_empty()).then_some(started.command),
-        args: (!started.args.is_empty()).then_some(started.args),
+        command: words(started.command, agent),
+        args: words(started.args, agent),
         working_dir: started.workdir,
         ..Container::default()
     };
@@ -83,6 +83,15 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
         }
     });
     Ok(ClusterPlan { objects, deadline: thresholds.executing, notes: Vec::new() })
+}
+
+/// What is started. Under our agent its words are those that it has on any machine; MLRun leaves them to the cluster.
+fn words(words: Vec<String>, agent: Agent) -> Option<Vec<String>> {
+    let words = match agent {
+        Agent::Runtimes => words.into_iter().map(verbatim).collect(),
+        Agent::Mlrun => words,
+    };
+    Some(words).filter(|words| !words.is_empty())
 }
 
 /// Our agent reads no vault.

@@ -144,7 +144,7 @@ impl Fixture for Machine {
         Arc::new(HostTarget::new(self.home()))
     }
 
-    fn plan(&self, wanted: &Program) -> Plan {
+    fn plan(&self, wanted: &Program, _: &RunKey, _: u32) -> Plan {
         let work = (self.work)(&wanted.script);
         let python = matches!(work, Work::Python { .. }).then(PythonEnvironment::default);
         let plan = plan_of(main_process(work));

@@ -41,9 +41,13 @@ struct Entries {
     by_id: HashMap<String, Entry>,
     /// Objects by name: the run that they belong to.
     names: HashMap<String, String>,
+    /// How many there have been.
+    count: u64,
 }
 
 struct Entry {
+    /// Whose it is: one that is followed again, while the first who did so is just going, is another's.
+    number: u64,
     seen: Seen,
     /// The names under which it is found.
     names: Vec<String>,
@@ -182,9 +186,12 @@ impl Board {
         let (changed, receiver) = channel::channel(());
         let mut entries = self.entries();
         entries.names.insert(name.to_owned(), id.clone());
+        entries.count += 1;
+        let number = entries.count;
         let names = vec![name.to_owned()];
-        entries.by_id.insert(id.clone(), Entry { seen: Seen::default(), names, changed });
-        Followed { board: Arc::clone(self), id, changes: receiver, trouble: self.trouble.subscribe() }
+        entries.by_id.insert(id.clone(), Entry { number, seen: Seen::default(), names, changed });
+        let trouble = self.trouble.subscribe();
+        Followed { board: Arc::clone(self), id, number, changes: receiver, trouble }
     }
 
     pub(super) fn say(&self, trouble: Option<Cause>) {
@@ -202,6 +209,7 @@ impl Board {
 pub(super) struct Followed {
     board: Arc<Board>,
     id: String,
+    number: u64,
     changes: channel::Receiver<()>,
     trouble: channel::Receiver<Option<Cause>>,
 }
@@ -237,6 +245,9 @@ impl Followed {
 impl Drop for Followed {
     fn drop(&mut self) {
         let mut entries = self.board.entries();
+        if entries.by_id.get(&self.id).is_none_or(|entry| entry.number != self.number) {
+            return;
+        }
         let names = entries.by_id.remove(&self.id).map(|entry| entry.names).unwrap_or_default();
         for name in names {
             entries.names.remove(&name);

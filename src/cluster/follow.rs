@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use runtime_core::{
     Error, ErrorKind, Result, RunState,
     cluster::{fill_run_secret, run_secret_name},
-    jiff::Timestamp,
+    jiff::{SignedDuration, Timestamp},
     plan::{ClusterPlan, Manifest, Role},
     run::{Cause, Reason, RunKey},
     target::{Event, Exit, Job, Observation, Part, Phase},
@@ -33,6 +33,9 @@ const LAST_LINES: Duration = Duration::from_secs(60);
 
 /// After the grace, how long a node may take to say that a pod has ended.
 const SILENCE: Duration = Duration::from_secs(15);
+
+/// As exactly as a cluster tells times.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// One attempt of a run.
 pub(super) struct Drive {
@@ -423,9 +426,9 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// What is left of the time that a run may take.
+/// What is left of the time that a run may take. When it began is known to the second: it has all of its time.
 fn remaining(seen: &Seen, limit: Option<Duration>) -> Option<Duration> {
     let State::Running { since } = &seen.pod()?.main.state else { return None };
-    let used = Timestamp::now().duration_since((*since)?);
+    let used = Timestamp::now().duration_since((*since)?).checked_sub(SECOND)?;
     Some(limit?.saturating_sub(Duration::try_from(used).unwrap_or_default()))
 }

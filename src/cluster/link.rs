@@ -105,7 +105,10 @@ impl Link {
         if accepted.len() >= KNOWN {
             accepted.clear();
         }
-        accepted.insert(what);
+        // What is kept nowhere may be another one the next time.
+        if !run.spec.function.is_empty() {
+            accepted.insert(what);
+        }
         Ok(())
     }
 

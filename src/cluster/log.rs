@@ -82,7 +82,7 @@ impl Follow {
         };
         let api: Api<Pod> = Api::namespaced(self.link.client.clone(), &self.namespace);
         let failed = match api.log_stream(&self.pod, &params).await {
-            Ok(stream) => match self.read(stream, &turn).await {
+            Ok(stream) => match self.read(stream, &turn, ended).await {
                 Read::Whole => false,
                 Read::Broken => true,
                 Read::Over => return ControlFlow::Continue(()),
@@ -125,8 +125,8 @@ impl Follow {
         turns.ended().await
     }
 
-    /// Sends the lines of a stream.
-    async fn read(&mut self, stream: impl AsyncBufRead, turn: &Turn<'_>) -> Read {
+    /// Sends the lines of a stream. Of a container that has `ended`, the last line needs no end.
+    async fn read(&mut self, stream: impl AsyncBufRead, turn: &Turn<'_>, ended: bool) -> Read {
         let mut over = std::pin::pin!(turn.over());
         let mut stream = std::pin::pin!(stream);
         let mut pieces = Pieces { stored: self.last, ..Pieces::default() };
@@ -138,7 +138,12 @@ impl Follow {
                 more = stream.fill_buf() => more,
             };
             let used = match more {
-                Ok([]) => return Read::Whole,
+                Ok([]) => {
+                    if ended {
+                        pieces.finish();
+                    }
+                    0
+                }
                 Ok(buffer) => {
                     pieces.take(buffer);
                     buffer.len()
@@ -155,6 +160,9 @@ impl Follow {
                 }
             }
             self.last = pieces.last.or(self.last);
+            if used == 0 {
+                return Read::Whole;
+            }
         }
     }
 }
@@ -182,6 +190,13 @@ impl Pieces {
         }
         self.buffer.extend_from_slice(bytes);
         self.cut(false);
+    }
+
+    /// Nothing comes any more: what is left is a line.
+    fn finish(&mut self) {
+        if self.time.is_some() || !self.buffer.is_empty() {
+            self.cut(true);
+        }
     }
 
     /// Takes lines out of the buffer, and pieces of one that is too long.
@@ -253,6 +268,18 @@ mod tests {
             log.chunks(size).for_each(|chunk| pieces.take(chunk));
             assert_eq!(texts(&mut pieces), ["one", "", "a b"], "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn the_last_line_needs_no_end() {
+        let mut pieces = Pieces::default();
+        pieces.take(b"2026-05-01T10:00:00Z one\n2026-05-01T10:00:01Z tw");
+        assert_eq!(texts(&mut pieces), ["one"]);
+        pieces.take(b"o");
+        pieces.finish();
+        assert_eq!(texts(&mut pieces), ["two"]);
+        pieces.finish();
+        assert!(pieces.ready.is_empty());
     }
 
     #[test]

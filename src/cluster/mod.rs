@@ -66,9 +66,18 @@ pub struct Kubernetes {
 /// A run that is followed here.
 #[derive(Clone)]
 struct Active {
+    attempt: u32,
+    /// To whoever follows it.
+    events: mpsc::WeakSender<Event>,
     aborts: Stopper,
     link: Arc<Link>,
     namespace: String,
+}
+
+impl Active {
+    fn is_followed(&self) -> bool {
+        self.events.upgrade().is_some_and(|events| !events.is_closed())
+    }
 }
 
 impl Kubernetes {
@@ -162,15 +171,23 @@ impl Target for Kubernetes {
         let Plan::Cluster(plan) = &*job.plan else {
             return Err(Error::internal("the plan is for another target"));
         };
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let (aborts, requests) = stop::channel();
+        let namespace = link.namespace_of(&job.run);
+        {
+            let mut active = self.active();
+            if active.get(&job.key).is_some_and(|known| known.attempt == job.attempt && known.is_followed()) {
+                let what = format!("run {} is being followed already", job.key);
+                return Err(Error::new(ErrorKind::AlreadyExists, what));
+            }
+            let (link, events) = (Arc::clone(&link), events.downgrade());
+            active.insert(job.key.clone(), Active { attempt: job.attempt, events, aborts, link, namespace });
+        }
         let main = plan.objects.last().map(|main| main.name()).unwrap_or_default();
         let id = board::id(&job.key.to_string(), &job.attempt.to_string());
         let followed = link.follow(plan, id, main);
-        let namespace = link.namespace_of(&job.run);
         let (deadline, grace) = (plan.deadline, plan.grace());
         job.plan = Arc::new(Plan::Cluster(link.without_shared(plan).await));
-        let (events, receiver) = mpsc::channel(EVENTS);
-        let (aborts, requests) = stop::channel();
-        self.active().insert(job.key.clone(), Active { aborts, link: Arc::clone(&link), namespace });
         let drive = Box::new(Drive {
             link,
             key: job.key.clone(),

@@ -49,6 +49,12 @@ pub fn variable(name: impl Into<String>, value: impl Into<String>) -> core::EnvV
     core::EnvVar { name: name.into(), value: Some(value.into()), value_from: None }
 }
 
+/// Text that arrives as it is: in arguments and variables of containers, Kubernetes puts variables in the place of `$(NAME)`,
+/// and makes one `$` of two.
+pub fn verbatim(text: String) -> String {
+    if text.contains("$$") || text.contains("$(") { text.replace('$', "$$") } else { text }
+}
+
 /// A variable that is a key of a secret.
 pub(super) fn from_secret(name: String, secret: String, key: String) -> core::EnvVar {
     let selector = core::SecretKeySelector { name: secret, key, optional: None };
@@ -67,7 +73,10 @@ pub(super) fn of_run(
     let project = [&run.metadata.project, &metadata.project].into_iter().find(|name| !name.is_empty());
     let mut env = Vec::with_capacity(8 + function.spec.pod.env.len());
     env.push(variable("MLRUN_DEFAULT_PROJECT", project.map_or("default", String::as_str)));
-    env.push(variable("MLRUN_EXEC_CONFIG", exec_config(function, run, node_selector, cluster)?));
+    let config = exec_config(function, run, node_selector, cluster)?;
+    // As MLRun sends it, the run may get another value than it was given.
+    let config = if cluster.style == Style::Native { verbatim(config) } else { config };
+    env.push(variable("MLRUN_EXEC_CONFIG", config));
     if run.spec.verbose == Some(true) {
         env.push(variable("MLRUN_LOG_LEVEL", "DEBUG"));
     }

@@ -7,4 +7,4 @@ mod target;
 
 pub use kind::{Sample, kind_conformance};
 pub use store::store_conformance;
-pub use target::{Fixture, Program, target_conformance};
+pub use target::{Fixture, Nature, Program, target_conformance};

@@ -19,7 +19,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{Error, Plan, Run, RunState, Target, logs::LogPosition, run::RunKey, target::Job};
+use crate::{
+    Error, Plan, Run, RunState, Target,
+    logs::{LogPosition, Stream},
+    run::RunKey,
+    target::Job,
+};
 use follow::Follow;
 use witness::Witness;
 
@@ -34,13 +39,44 @@ pub struct Program {
     pub grace: Duration,
 }
 
+/// What is not the same for all targets, and no fault of theirs.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Nature {
+    /// Standard error is told from standard output. Without it, all that is printed is of standard output, in the order in
+    /// which it was printed.
+    pub stderr: bool,
+    /// A run that is not detached ends with its orchestrator, also where that goes without a word. Without it, each run
+    /// goes on, as a detached one does.
+    pub bound: bool,
+}
+
+impl Default for Nature {
+    fn default() -> Self {
+        Self { stderr: true, bound: true }
+    }
+}
+
+impl Nature {
+    /// A target like a cluster: one log of each process, and runs that go on without their orchestrator.
+    pub fn cluster() -> Self {
+        Self { stderr: false, bound: false }
+    }
+}
+
 /// A target under test, and what the suite must know of it.
 pub trait Fixture: Sync {
     /// Opens the target as another orchestrator would: each time a new instance, over the same state.
     fn open(&self) -> Arc<dyn Target>;
 
-    /// A plan whose one process, `main`, runs this program; its standard output and error are kept as they are.
-    fn plan(&self, program: &Program) -> Plan;
+    /// What the target can do; all, unless told otherwise.
+    fn nature(&self) -> Nature {
+        Nature::default()
+    }
+
+    /// A plan for an attempt of a run whose one process, `main`, runs this program; its standard output and error are kept
+    /// as they are.
+    fn plan(&self, program: &Program, key: &RunKey, attempt: u32) -> Plan;
 
     /// An existing folder that programs and the suite see by the same path; the working directory of the programs.
     fn folder(&self) -> &Path;
@@ -77,7 +113,10 @@ pub async fn target_conformance(fixture: &dyn Fixture) {
     stopping::asked_to_stop_while_nobody_looked(&suite).await;
     stopping::nothing_outlives_an_end(&suite).await;
     stopping::nothing_outlives_an_abort(&suite).await;
-    stopping::nothing_outlives_its_orchestrator(&suite).await;
+    match fixture.nature().bound {
+        true => stopping::nothing_outlives_its_orchestrator(&suite).await,
+        false => stopping::a_run_outlives_its_orchestrator(&suite).await,
+    }
     cleaning::released(&suite).await;
     cleaning::unknown_runs(&suite).await;
 }
@@ -104,11 +143,12 @@ impl Suite<'_> {
         run.metadata.name = "conformance".to_owned();
         run.metadata.project = "default".to_owned();
         let folder = self.fixture.folder().to_owned();
+        let key = run.key();
         Job {
-            key: run.key(),
+            plan: Arc::new(self.fixture.plan(program, &key, 0)),
+            key,
             attempt: 0,
             run: Arc::new(run),
-            plan: Arc::new(self.fixture.plan(program)),
             artifact_path: folder.join("artifacts").display().to_string(),
             base_dir: folder.clone(),
             work_dir: folder,
@@ -120,6 +160,19 @@ impl Suite<'_> {
             detached: false,
             source: None,
         }
+    }
+
+    /// Another attempt, or iteration, of a run: of this script.
+    fn other(&self, job: &Job, iteration: u32, attempt: u32, script: &str) -> Job {
+        let program = Program { script: script.to_owned(), deadline: None, grace: LONG };
+        let key = RunKey { iteration, ..job.key.clone() };
+        let plan = Arc::new(self.fixture.plan(&program, &key, attempt));
+        Job { key, attempt, plan, ..job.clone() }
+    }
+
+    /// Where the target keeps what is printed on this stream.
+    fn stream(&self, stream: Stream) -> Stream {
+        if self.fixture.nature().stderr { stream } else { Stream::Stdout }
     }
 
     /// A path in the folder that nobody has used.

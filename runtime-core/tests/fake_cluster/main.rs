@@ -14,7 +14,7 @@ use futures_util::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::{
     batch::v1::Job,
     coordination::v1::Lease,
-    core::v1::{ConfigMap, Event, Pod},
+    core::v1::{ConfigMap, ContainerState, Event, Pod},
 };
 use kube::{
     Api, Client, ResourceExt,

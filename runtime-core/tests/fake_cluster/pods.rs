@@ -204,3 +204,72 @@ async fn many_pods_are_cheap() {
     println!("and had ended after {:?}", begin.elapsed());
     assert_eq!((cluster.count("watch", "pods") > 0, cluster.watches("pods")), (true, 0));
 }
+
+/// A pod whose container is a process on this machine.
+fn process(name: &str, container: serde_json::Value) -> Pod {
+    let mut spec = json!({"restartPolicy": "Never", "containers": [{"name": "main", "image": "sh"}]});
+    for (field, value) in container.as_object().unwrap() {
+        spec["containers"][0][field] = value.clone();
+    }
+    let pod = json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec});
+    serde_json::from_value(pod).unwrap()
+}
+
+async fn state_of(cluster: &FakeCluster, name: &str) -> ContainerState {
+    let state = |cluster: &FakeCluster| {
+        let pods = cluster.objects("pods");
+        let pod = pods.iter().find(|pod| pod["metadata"]["name"] == name).unwrap();
+        serde_json::from_value::<ContainerState>(pod["status"]["containerStatuses"][0]["state"].clone())
+            .unwrap()
+    };
+    cluster.until(|cluster| state(cluster).running.is_none()).await;
+    state(cluster)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_is_a_process() {
+    let cluster = FakeCluster::new();
+    cluster.on_pod(|_| Life::executes());
+    let pods = pods_of(&cluster);
+    let folder = std::env::temp_dir().canonicalize().unwrap();
+    let script = r#"echo "$0 $GREETING $HOSTNAME"; pwd; printf end >&2; exit 3"#;
+    let container = json!({
+        "command": ["sh", "-c", script, "$(NAME)"],
+        "env": [{"name": "NAME", "value": "world"}, {"name": "GREETING", "value": "hello $(NAME)"}],
+        "workingDir": folder,
+    });
+    pods.create(&PostParams::default(), &process("works", container)).await.unwrap();
+    let ended = state_of(&cluster, "works").await.terminated.unwrap();
+    assert_eq!((ended.exit_code, ended.signal), (3, None));
+    let log = pods.logs("works", &LogParams::default()).await.unwrap();
+    assert_eq!(log, format!("world hello world works\n{}\nend", folder.display()));
+
+    // It ends as a container does whose first process got a signal.
+    let container = json!({"command": ["sh", "-c", "kill -9 $$$$"]});
+    pods.create(&PostParams::default(), &process("killed", container)).await.unwrap();
+    assert_eq!(state_of(&cluster, "killed").await.terminated.unwrap().exit_code, 137);
+
+    let container = json!({"command": ["no-such-program"]});
+    pods.create(&PostParams::default(), &process("absent", container)).await.unwrap();
+    let ended = state_of(&cluster, "absent").await.terminated.unwrap();
+    assert_eq!((ended.exit_code, ended.reason.as_deref()), (128, Some("StartError")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_process_does_not_have_is_said() {
+    let cluster = FakeCluster::new();
+    cluster.on_pod(|_| Life::executes());
+    let pods = pods_of(&cluster);
+    let from_elsewhere =
+        json!([{"name": "TOKEN", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]);
+    for (name, container, why) in [
+        ("image", json!({}), "`command`"),
+        ("variable", json!({"command": ["true"], "env": from_elsewhere}), "TOKEN"),
+        ("variables", json!({"command": ["true"], "envFrom": [{"secretRef": {"name": "db"}}]}), "`envFrom`"),
+    ] {
+        pods.create(&PostParams::default(), &process(name, container)).await.unwrap();
+        let waiting = state_of(&cluster, name).await.waiting.unwrap();
+        assert_eq!(waiting.reason.as_deref(), Some("CreateContainerConfigError"), "{name}");
+        assert!(waiting.message.as_ref().unwrap().contains(why), "{name}: {waiting:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use runtime_core::{
     Error, Function, Result,
-    cluster::{Cluster, variable},
+    cluster::{Cluster, variable, verbatim},
     k8s_openapi::api::core::v1::{
         ConfigMapVolumeSource, Container, EmptyDirVolumeSource, PodSpec, SeccompProfile, SecurityContext,
         Volume, VolumeMount,
@@ -49,8 +49,7 @@ pub(super) fn pod(
     let mut args = vec!["build".to_owned()];
     args.extend(arguments(recipe, push_insecurely)?);
     args.extend(extra.args);
-    // Kubernetes fills in `$(NAME)` by itself.
-    let args = args.into_iter().map(|arg| arg.replace("$(", "$$("));
+    let args = args.into_iter().map(verbatim);
 
     let mut flags = "--oci-worker-no-process-sandbox".to_owned();
     if pull_insecurely {

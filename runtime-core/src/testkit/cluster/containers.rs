@@ -137,6 +137,7 @@ impl World {
             status.set("reason", reason);
             status.set("message", message);
         });
+        self.kill(uid);
         self.logs.end_all(uid);
     }
 }

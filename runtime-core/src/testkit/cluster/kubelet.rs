@@ -8,7 +8,9 @@ use super::{
     life::{Life, NODE, Step},
     object::{Key, Object, map},
     pod_status::Status,
+    process::{self, Process},
     remove::Deletion,
+    server::Server,
     world::{PODS, TableId, Work, World},
 };
 
@@ -22,7 +24,7 @@ pub(super) struct Lives {
 }
 
 /// A life that is lived.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Running {
     steps: VecDeque<Step>,
     on_term: Option<Vec<Step>>,
@@ -31,6 +33,8 @@ struct Running {
     /// It waits for a word, a time, or for ever.
     held: bool,
     terminating: bool,
+    /// What runs on this machine; it is killed when this is dropped.
+    process: Option<Process>,
 }
 
 impl Lives {
@@ -57,7 +61,7 @@ impl World {
     /// A pod begins to live.
     pub(super) fn begin(&mut self, uid: &str, life: Life) {
         let steps = life.steps.into();
-        let life = Running { steps, on_term: life.on_term, container: None, held: false, terminating: false };
+        let life = Running { steps, on_term: life.on_term, ..Running::default() };
         self.lives.by_uid.insert(uid.to_owned(), life);
         self.work.push_back(Work::Live(uid.to_owned()));
     }
@@ -107,6 +111,10 @@ impl World {
                     true
                 }
                 Step::Forever => true,
+                Step::Execute if !ended(&pod) => {
+                    self.work.push_back(Work::Execute(uid.to_owned()));
+                    true
+                }
                 _ => false,
             };
             if held {
@@ -136,9 +144,12 @@ impl World {
             return;
         }
         life.terminating = true;
-        life.held = false;
         let runs = pod.str_at("/status/phase") == "Running";
+        // A process ends when it does.
+        life.held = life.process.is_some();
+        life.process.iter().for_each(Process::ask);
         life.steps = match &life.on_term {
+            _ if life.held => VecDeque::new(),
             Some(steps) if runs => steps.clone().into(),
             _ if runs => [Step::Exit { code: 143, reason: None, message: None, signal: None }].into(),
             _ => VecDeque::new(),
@@ -160,10 +171,69 @@ impl World {
         if self.lost_nodes.contains(object.str_at("/spec/nodeName")) {
             return;
         }
+        if let Some(process) = self.lives.by_uid.get(uid).and_then(|life| life.process.as_ref()) {
+            return process.kill();
+        }
         if !ended(&object) && object.str_at("/status/phase") == "Running" {
             self.step(uid, &object, Step::Exit { code: 137, reason: None, message: None, signal: None });
         }
         self.ended(key);
+    }
+
+    /// Starts a process for a pod.
+    pub(super) fn execute(&mut self, uid: &str, server: Server) {
+        let Some((_, pod)) = self.by_uid(uid).filter(|(_, pod)| !ended(pod) && !pod.being_deleted()) else {
+            return;
+        };
+        let name = self.container_of(uid, &pod);
+        let containers = pod.at("/spec/containers").and_then(Value::as_array);
+        let spec = containers.into_iter().flatten().find(|one| one["name"] == name.as_str());
+        let command = match process::Command::of(spec.unwrap_or(&Value::Null), pod.name()) {
+            Ok(command) => command,
+            Err(why) => return self.next(uid, Step::ConfigError(why)),
+        };
+        self.run(uid, &pod);
+        self.step(uid, &pod, Step::Ready(true));
+        match command.start(uid, &name, server) {
+            Ok(process) => {
+                if let Some(life) = self.lives.by_uid.get_mut(uid) {
+                    life.process = Some(process);
+                }
+            }
+            Err(why) => {
+                let (reason, message) = (Some("StartError".to_owned()), Some(why));
+                self.next(uid, Step::Exit { code: 128, reason, message, signal: None });
+            }
+        }
+    }
+
+    /// A pod does this next, and then what it was to do.
+    fn next(&mut self, uid: &str, step: Step) {
+        if let Some(life) = self.lives.by_uid.get_mut(uid) {
+            life.held = false;
+            life.steps.push_front(step);
+            self.work.push_back(Work::Live(uid.to_owned()));
+        }
+    }
+
+    /// What runs of a pod as a process is killed.
+    pub(super) fn kill(&self, uid: &str) {
+        self.lives.by_uid.get(uid).and_then(|life| life.process.as_ref()).iter().for_each(|it| it.kill());
+    }
+
+    /// A process printed a line, or a piece of one.
+    pub(super) fn printed(&mut self, uid: &str, container: &str, bytes: bytes::Bytes, ends: bool) {
+        if self.lives.by_uid.contains_key(uid) {
+            self.logs.print(uid, container, self.clock.now(), bytes, ends);
+        }
+    }
+
+    /// A process has ended, and all that it started.
+    pub(super) fn exited(&mut self, uid: &str, code: i32) {
+        if let Some(life) = self.lives.by_uid.get_mut(uid) {
+            life.process = None;
+            self.next(uid, Step::Exit { code, reason: None, message: None, signal: None });
+        }
     }
 
     /// Nothing of the pod runs any more: the kubelet lets it go.
@@ -209,7 +279,7 @@ impl World {
             Step::Print(line) => {
                 let name = self.container_of(uid, pod);
                 let now = self.clock.now();
-                self.logs.print(uid, &name, now, &line);
+                self.logs.print(uid, &name, now, line.into(), true);
             }
             Step::Exit { code, reason, message, signal } => {
                 self.exit(uid, pod, (code, reason, message, signal))
@@ -226,7 +296,7 @@ impl World {
             Step::Event { warning, reason, message } => {
                 self.event(pod, warning, &reason, "kubelet", &message)
             }
-            Step::Container(_) | Step::Wait(_) | Step::Delay(_) | Step::Forever => {}
+            Step::Container(_) | Step::Wait(_) | Step::Delay(_) | Step::Forever | Step::Execute => {}
         }
     }
 

@@ -35,6 +35,7 @@ pub(super) enum Step {
     Ready(bool),
     Container(String),
     Print(String),
+    Execute,
     Exit { code: i32, reason: Option<String>, message: Option<String>, signal: Option<i32> },
     Evict(String),
     Preempt(String),
@@ -62,6 +63,16 @@ impl Life {
     /// It runs and ends well, without a word.
     pub fn completes() -> Self {
         Self::started().exits(0)
+    }
+
+    /// It runs what its first container says: a process on this machine, with the container's command, variables and
+    /// working directory. What it prints is the log, its exit is the container's. It is asked to end and killed as a
+    /// container is, and nothing that it started outlives it.
+    ///
+    /// There is no image, and no file system of its own: a container without a command, with volumes, or with variables that
+    /// have their values from elsewhere gets `CreateContainerConfigError`.
+    pub fn executes() -> Self {
+        Self::new().scheduled().pulled().and(Step::Execute)
     }
 
     fn and(mut self, step: Step) -> Self {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fmt::Write,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -45,7 +44,9 @@ struct ContainerLog {
 #[derive(Clone, Debug)]
 struct Line {
     time: Timestamp,
-    text: Arc<str>,
+    bytes: Bytes,
+    /// Its end was printed, too; otherwise the next one goes on with it.
+    ends: bool,
 }
 
 impl PodLog {
@@ -75,8 +76,9 @@ impl Logs {
         });
     }
 
-    pub(super) fn print(&mut self, uid: &str, container: &str, time: Timestamp, text: &str) {
-        let line = Line { time, text: text.into() };
+    /// A line was printed, or a piece of one, without its end.
+    pub(super) fn print(&mut self, uid: &str, container: &str, time: Timestamp, bytes: Bytes, ends: bool) {
+        let line = Line { time, bytes, ends };
         self.change(uid, container, |log| log.lines.push(line));
     }
 
@@ -103,6 +105,8 @@ struct Wanted {
     timestamps: bool,
     since: Option<Timestamp>,
     limit: Option<usize>,
+    /// What is next goes on with a line that was sent.
+    goes_on: bool,
 }
 
 impl Call<'_> {
@@ -131,7 +135,7 @@ impl Call<'_> {
         };
         let limit = query.number("limitBytes")?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let tail = query.number("tailLines")?.map(|tail| usize::try_from(tail).unwrap_or(usize::MAX));
-        let wanted = Wanted { timestamps: query.flag("timestamps"), since, limit };
+        let mut wanted = Wanted { timestamps: query.flag("timestamps"), since, limit, goes_on: false };
         let (follow, previous) = (query.flag("follow"), query.flag("previous"));
         let log = self.world.logs.pods.get(pod.uid()).cloned();
         let Some(log) = log.filter(|log| log.containers().contains_key(&name)) else {
@@ -200,20 +204,22 @@ fn not_started(pod: &Object, name: &str, previous: bool) -> Refusal {
 
 impl Wanted {
     /// The text of lines, and how many bytes may still come.
-    fn cut(&self, lines: &[Line], tail: Option<usize>) -> (Bytes, Option<usize>) {
+    fn cut(&mut self, lines: &[Line], tail: Option<usize>) -> (Bytes, Option<usize>) {
         let mut lines: Vec<_> =
             lines.iter().filter(|line| self.since.is_none_or(|since| line.time >= since)).collect();
         if let Some(tail) = tail {
             lines.drain(..lines.len().saturating_sub(tail));
         }
-        let mut text = String::new();
+        let mut text = Vec::new();
         for line in lines {
-            if self.timestamps {
-                // Writing to a string does not fail.
-                let _ = write!(text, "{:.9} ", line.time);
+            if self.timestamps && !self.goes_on {
+                text.extend_from_slice(format!("{:.9} ", line.time).as_bytes());
             }
-            text.push_str(&line.text);
-            text.push('\n');
+            text.extend_from_slice(&line.bytes);
+            if line.ends {
+                text.push(b'\n');
+            }
+            self.goes_on = !line.ends;
         }
         let mut bytes = Bytes::from(text);
         if let Some(limit) = self.limit {

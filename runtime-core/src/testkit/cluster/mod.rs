@@ -48,6 +48,7 @@ mod nodes;
 mod object;
 mod patch;
 mod pod_status;
+mod process;
 mod quota;
 mod read;
 mod record;

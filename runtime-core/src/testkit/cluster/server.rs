@@ -165,13 +165,26 @@ impl FakeCluster {
     }
 }
 
+/// The server, as processes know it that run for its pods: they do not keep it.
+pub(super) struct Server(Weak<Inner>);
+
+impl Server {
+    /// Tells the server something; whether it is still there.
+    pub(super) fn tell(&self, what: impl FnOnce(&mut World)) -> bool {
+        let Some(inner) = self.0.upgrade() else { return false };
+        what(&mut inner.world.lock().unwrap_or_else(PoisonError::into_inner));
+        FakeCluster { inner }.settle();
+        true
+    }
+}
+
 impl Inner {
     /// When something is due next.
     fn next(&self) -> Option<Duration> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner).timers.next()
     }
 
-    fn settle(&self) {
+    fn settle(self: &Arc<Self>) {
         let lock = || self.world.lock().unwrap_or_else(PoisonError::into_inner);
         let mut world = lock();
         loop {
@@ -180,9 +193,16 @@ impl Inner {
                 world.work.push_back(due);
             }
             let Some(work) = world.work.pop_front() else { break };
-            let Work::Born(key) = work else {
-                world.work(work);
-                continue;
+            let key = match work {
+                Work::Born(key) => key,
+                Work::Execute(uid) => {
+                    world.execute(&uid, Server(Arc::downgrade(self)));
+                    continue;
+                }
+                work => {
+                    world.work(work);
+                    continue;
+                }
             };
             let Some(pod) = world.object(PODS, &key) else { continue };
             // The script may ask the server.
@@ -238,7 +258,7 @@ impl World {
     /// Does one thing that follows from others.
     fn work(&mut self, work: Work) {
         match work {
-            Work::Born(_) => {}
+            Work::Born(_) | Work::Execute(_) => {}
             Work::Live(uid) => self.live(&uid),
             Work::Released(uid) => self.released(&uid),
             Work::Terminate(key) => self.terminate(&key),

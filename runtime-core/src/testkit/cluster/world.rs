@@ -66,6 +66,8 @@ pub(super) enum Work {
     Live(String),
     /// What a pod waited for is there.
     Released(String),
+    /// A container that is a process on this machine.
+    Execute(String),
     /// A pod is to end.
     Terminate(Key),
     Job(Key),

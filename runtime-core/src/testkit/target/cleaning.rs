@@ -34,10 +34,9 @@ fn untouched(suite: &Suite<'_>, job: &Job) {
 pub(super) async fn released(suite: &Suite<'_>) {
     let target = suite.fixture.open();
     let (first, other) = (suite.job("echo printed"), suite.job("echo other"));
-    let third = Job { attempt: 2, ..first.clone() };
-    let late = Job { attempt: 1, ..suite.job("echo late") };
-    let mut iteration = first.clone();
-    iteration.key.iteration = 1;
+    let third = suite.other(&first, 0, 2, "echo printed");
+    let late = suite.other(&suite.job(""), 0, 1, "echo late");
+    let iteration = suite.other(&first, 1, 0, "echo printed");
     for job in [&first, &other, &third, &late, &iteration] {
         suite.apply(&*target, job.clone()).await.end().await;
     }

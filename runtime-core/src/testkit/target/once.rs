@@ -106,14 +106,14 @@ pub(super) async fn applied_after_the_end(suite: &Suite<'_>) {
 pub(super) async fn attempts_are_apart(suite: &Suite<'_>) {
     let program = Counted::new(suite);
     program.go();
-    let mut job = suite.job(&program.script());
+    let job = suite.job(&program.script());
     let target = suite.fixture.open();
     suite.apply(&*target, job.clone()).await.end().await;
-    job.attempt = 1;
-    let second = suite.apply(&*target, job.clone()).await.end().await;
+    let second = suite.other(&job, 0, 1, &program.script());
+    let second = suite.apply(&*target, second).await.end().await;
     assert_eq!(second.texts(Stream::Stdout).len(), 4, "an attempt has a log of its own");
-    job.key.iteration = 3;
-    suite.apply(&*target, job).await.end().await;
+    let third = suite.other(&job, 3, 1, &program.script());
+    suite.apply(&*target, third).await.end().await;
     assert_eq!(lines(&program.starts), 3, "each attempt and each iteration is started");
 }
 

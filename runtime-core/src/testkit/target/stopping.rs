@@ -1,6 +1,9 @@
 //! Runs are stopped: on request, at their deadline, with their orchestrator. Nothing of them is left.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
@@ -103,19 +106,26 @@ pub(super) async fn over_its_time(suite: &Suite<'_>) {
 
 /// The time counts from the run's start, also where nobody was there to see it pass.
 pub(super) async fn over_its_time_while_nobody_looked(suite: &Suite<'_>) {
-    let program = Program { deadline: Some(LONG), grace: LONG, script: format!("echo up; {FOR_EVER}") };
-    let mut job = suite.job_of(&program);
+    let script = format!("echo up; {FOR_EVER}");
+    let mut job = suite.job_of(&Program { deadline: Some(LONG), grace: LONG, script: script.clone() });
     job.detached = true;
     let target = suite.fixture.open();
     let mut follow = suite.apply(&*target, job.clone()).await;
     follow.line("up").await;
     drop((follow, target));
     let target = suite.fixture.open();
-    let job = resumed(&job, &LogPosition::default(), RunState::Running, Timestamp::UNIX_EPOCH);
+    let mut job = resumed(&job, &LogPosition::default(), RunState::Running, Timestamp::UNIX_EPOCH);
+    let mut deadline = LONG;
+    if !suite.fixture.nature().bound {
+        // It knows itself when it started the program.
+        deadline = Duration::from_millis(1);
+        let program = Program { deadline: Some(deadline), grace: LONG, script };
+        job.plan = Arc::new(suite.fixture.plan(&program, &job.key, job.attempt));
+    }
     let ended = suite.apply(&*target, job).await.end().await;
     assert_eq!(
         (ended.last().deadline, ended.exit()),
-        (Some(LONG), &Exit::Stopped),
+        (Some(deadline), &Exit::Stopped),
         "its time was over long ago"
     );
 }
@@ -172,4 +182,25 @@ pub(super) async fn nothing_outlives_its_orchestrator(suite: &Suite<'_>) {
     witness.says("ready").await;
     drop((follow, target));
     witness.deserted("a run whose orchestrator is gone").await;
+}
+
+/// A run goes on without a word from anybody, and is found again.
+pub(super) async fn a_run_outlives_its_orchestrator(suite: &Suite<'_>) {
+    let mut witness = Witness::new(suite);
+    let go = suite.path("go");
+    let waits = format!(
+        "echo ready >&9\nuntil [ -e '{}' ]; do sleep 0.02; done\necho over >&9\nexit 3",
+        go.display()
+    );
+    let job = suite.job(&format!("{}{waits}", witness.held()));
+    let target = suite.fixture.open();
+    let follow = suite.apply(&*target, job.clone()).await;
+    witness.says("ready").await;
+    drop((follow, target));
+    let written = std::fs::write(&go, "");
+    assert!(written.is_ok(), "{written:?}");
+    assert_eq!(witness.deserted("a run that goes on").await, ["over"], "it came to its own end");
+    let target = suite.fixture.open();
+    let job = resumed(&job, &LogPosition::default(), RunState::Running, Timestamp::now());
+    assert_eq!(*suite.apply(&*target, job).await.end().await.exit(), Exit::Code(3), "and its end is known");
 }
