@@ -51,6 +51,8 @@ enum Read {
     /// There is no more.
     Whole,
     Broken,
+    /// The node cannot read it, and says why.
+    Refused(String),
     /// It is another's turn.
     Over,
 }
@@ -85,6 +87,11 @@ impl Follow {
             Ok(stream) => match self.read(stream, &turn, ended).await {
                 Read::Whole => false,
                 Read::Broken => true,
+                Read::Refused(word) => {
+                    tracing::debug!(pod = %self.pod, word, "a log cannot be read");
+                    vain.why = format!(": {word}");
+                    true
+                }
                 Read::Over => return ControlFlow::Continue(()),
             },
             Err(kube::Error::Api(status)) if status.code == 404 => return ControlFlow::Break(()),
@@ -139,6 +146,9 @@ impl Follow {
             };
             let used = match more {
                 Ok([]) => {
+                    if let Some(word) = pieces.word() {
+                        return Read::Refused(word);
+                    }
                     if ended {
                         pieces.finish();
                     }
@@ -199,6 +209,13 @@ impl Pieces {
         }
     }
 
+    /// What the kubelet says when it cannot read the log: its answer has begun as a success by then, so the error is the
+    /// rest of it, with no time in front and no end of line.
+    fn word(&self) -> Option<String> {
+        let rest = self.time.is_none() && !self.buffer.is_empty();
+        rest.then(|| String::from_utf8_lossy(&self.buffer).into_owned())
+    }
+
     /// Takes lines out of the buffer, and pieces of one that is too long.
     fn cut(&mut self, ends: bool) {
         let time = match self.time {
@@ -221,21 +238,17 @@ impl Pieces {
         }
     }
 
-    /// The time in front of a line. Without one, the line is the cluster's own word.
+    /// The time in front of a line; of a line that has none and `ends`, or is very long, the present.
     fn begin(&mut self, ends: bool) -> Option<Timestamp> {
-        let space = match self.buffer.iter().position(|byte| *byte == b' ') {
-            Some(space) => space,
-            None if ends => self.buffer.len(),
-            None => return None,
-        };
-        let time = std::str::from_utf8(&self.buffer[..space]).ok().and_then(|text| text.parse().ok());
-        match time {
-            Some(time) => {
-                self.buffer.drain(..(space + 1).min(self.buffer.len()));
-                Some(time)
-            }
-            None => Some(Timestamp::now()),
+        let space = self.buffer.iter().position(|byte| *byte == b' ').unwrap_or(self.buffer.len());
+        let text = std::str::from_utf8(&self.buffer[..space]).ok();
+        if (ends || space < self.buffer.len())
+            && let Some(time) = text.and_then(|text| text.parse().ok())
+        {
+            self.buffer.drain(..(space + 1).min(self.buffer.len()));
+            return Some(time);
         }
+        (ends || self.buffer.len() > MAX_LINE).then(Timestamp::now)
     }
 
     fn keep(&mut self, time: Timestamp, bytes: Vec<u8>, partial: bool) {
@@ -280,6 +293,24 @@ mod tests {
         assert_eq!(texts(&mut pieces), ["two"]);
         pieces.finish();
         assert!(pieces.ready.is_empty());
+    }
+
+    #[test]
+    fn what_the_kubelet_says_is_no_line() {
+        let said = "unable to retrieve container logs for containerd://5f9f";
+        for size in 1..20 {
+            let mut pieces = Pieces::default();
+            let log = format!("2026-05-01T10:00:00Z one\n{said}");
+            log.as_bytes().chunks(size).for_each(|chunk| pieces.take(chunk));
+            assert_eq!((texts(&mut pieces), pieces.word().as_deref()), (vec!["one".to_owned()], Some(said)));
+        }
+        let mut pieces = Pieces::default();
+        pieces.take(b"2026-05-01T10:00:00Z one\n2026-05-01T10:00:01Z t");
+        assert_eq!(pieces.word(), None);
+        // Where the server gives no times.
+        let mut pieces = Pieces::default();
+        pieces.take(b"unable to\n");
+        assert_eq!((texts(&mut pieces), pieces.word()), (vec!["unable to".to_owned()], None));
     }
 
     #[test]
