@@ -17,6 +17,8 @@ mod restart;
 mod rights;
 #[path = "cluster/scene.rs"]
 mod scene;
+#[path = "cluster/target.rs"]
+mod target;
 #[path = "cluster/works.rs"]
 mod works;
 

@@ -95,6 +95,14 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 pub(super) fn of(error: kube::Error, ask: Ask<'_>, server: &str) -> Error {
     match error {
         kube::Error::Api(status) => refused(*status, ask),
+        // The name is a part of the address.
+        kube::Error::BuildRequest(error) => {
+            let message =
+                format!("{} is called what no object can be called: {}", ask.object(), chain(&error));
+            Error::new(ErrorKind::Invalid, message)
+                .at("metadata.name")
+                .help("use lower-case letters, digits and `-`")
+        }
         error => {
             let text = chain(&error);
             let help = match text.contains("certificate") {
@@ -185,6 +193,15 @@ mod tests {
         let status = Status { code, reason: reason.into(), message: message.into(), ..Status::default() };
         let ask = Ask { verb: "create", resource: "pods", name: "x", namespace: "n" };
         of(kube::Error::Api(Box::new(status)), ask, "https://c")
+    }
+
+    #[test]
+    fn a_name_that_is_no_part_of_an_address_is_named() {
+        let ask = Ask { verb: "create", resource: "pods", name: "No Name", namespace: "n" };
+        let error = kube::core::request::Error::Validation("invalid uri character".to_owned());
+        let error = of(kube::Error::BuildRequest(error), ask, "https://c");
+        assert_eq!((error.kind(), error.location()), (ErrorKind::Invalid, Some("metadata.name")));
+        assert!(error.to_string().contains("No Name"), "{error}");
     }
 
     #[test]

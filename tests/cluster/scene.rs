@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The image of the node's Python.
-const IMAGE: &str = "k8s.local/python:3";
+pub(crate) const IMAGE: &str = "k8s.local/python:3";
 
 pub(crate) struct Scene {
     pub(crate) orchestrator: Orchestrator,

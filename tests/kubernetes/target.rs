@@ -1,16 +1,16 @@
 //! The target "kubernetes" does what every target does: its pods are processes on this machine.
 
+#[path = "programs.rs"]
+mod programs;
+
 use std::{path::Path, sync::Arc};
 
 use runtimes::{
     cluster::{ClusterOptions, Kubernetes},
     core::{
-        Plan, Target,
-        cluster::verbatim,
-        labels,
-        plan::{ClusterPlan, Manifest},
+        Plan, Target, labels,
         run::RunKey,
-        serde_json::{Value, from_value, json},
+        serde_json::Value,
         testkit::{
             Fixture, Nature, Program,
             cluster::{FakeCluster, Life},
@@ -20,47 +20,22 @@ use runtimes::{
 };
 
 use crate::client;
+use programs::Programs;
 
-/// A cluster, and what a run on it is: a `Pod` or a `Job`.
+/// A cluster, and how programs are run on it.
 struct Fake {
     cluster: FakeCluster,
     folder: tempfile::TempDir,
-    wrapper: &'static str,
+    programs: Programs,
 }
 
 impl Fake {
     fn new(wrapper: &'static str) -> Self {
         let cluster = FakeCluster::new();
         cluster.on_pod(|_| Life::executes());
-        Self { cluster, folder: tempfile::tempdir().unwrap(), wrapper }
-    }
-
-    fn manifest(&self, name: &str, grace: u64, script: &str) -> Value {
-        let spec = json!({
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": grace,
-            "containers": [{
-                "name": "base",
-                "image": "sh",
-                "command": ["sh", "-c", verbatim(script.to_owned())],
-                "workingDir": self.folder.path(),
-            }],
-        });
-        match self.wrapper {
-            "Pod" => json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}),
-            _ => json!({
-                "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
-                "spec": {"backoffLimit": 0, "template": {"spec": spec}},
-            }),
-        }
-    }
-
-    fn plan_of(&self, manifest: Value) -> ClusterPlan {
-        let main = match self.wrapper {
-            "Pod" => Manifest::Pod(from_value(manifest).unwrap()),
-            _ => Manifest::Job(from_value(manifest).unwrap()),
-        };
-        ClusterPlan { objects: vec![main], ..ClusterPlan::default() }
+        let folder = tempfile::tempdir().unwrap();
+        let programs = Programs { wrapper, image: "sh", folder: folder.path().to_owned(), mounted: false };
+        Self { cluster, folder, programs }
     }
 }
 
@@ -75,9 +50,7 @@ impl Fixture for Fake {
     }
 
     fn plan(&self, wanted: &Program, key: &RunKey, attempt: u32) -> Plan {
-        let name = format!("run-{key}-{attempt}");
-        let plan = self.plan_of(self.manifest(&name, wanted.grace.as_secs(), &wanted.script));
-        Plan::Cluster(ClusterPlan { deadline: wanted.deadline, ..plan })
+        self.programs.plan(wanted, key, attempt)
     }
 
     fn folder(&self) -> &Path {
@@ -91,14 +64,7 @@ impl Fixture for Fake {
     }
 
     fn impossible(&self) -> Vec<(Plan, &'static str)> {
-        let mut elsewhere = self.manifest("elsewhere", 30, "exit 0");
-        elsewhere["metadata"]["namespace"] = "nowhere".into();
-        let mut named = self.manifest("named", 30, "exit 0");
-        named["metadata"]["labels"] = json!({"owner": "nobody's own"});
-        vec![
-            (Plan::Cluster(self.plan_of(elsewhere)), "nowhere"),
-            (Plan::Cluster(self.plan_of(named)), "labels"),
-        ]
+        self.programs.impossible()
     }
 }
 

@@ -55,6 +55,32 @@ pub fn verbatim(text: String) -> String {
     if text.contains("$$") || text.contains("$(") { text.replace('$', "$$") } else { text }
 }
 
+/// Text as a container gets it: variables in the place of `$(NAME)`, where they are known, and one `$` instead of two.
+pub fn expand<'a>(text: &str, known: impl Fn(&str) -> Option<&'a str>) -> String {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        expanded.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let name = rest.strip_prefix('(').and_then(|name| name.split_once(')'));
+        match (rest.strip_prefix('$'), name) {
+            (Some(after), _) => {
+                expanded.push('$');
+                rest = after;
+            }
+            (None, Some((name, after))) => {
+                match known(name) {
+                    Some(value) => expanded.push_str(value),
+                    None => expanded.extend(["$(", name, ")"]),
+                }
+                rest = after;
+            }
+            (None, None) => expanded.push('$'),
+        }
+    }
+    expanded + rest
+}
+
 /// A variable that is a key of a secret.
 pub(super) fn from_secret(name: String, secret: String, key: String) -> core::EnvVar {
     let selector = core::SecretKeySelector { name: secret, key, optional: None };
@@ -211,5 +237,22 @@ mod tests {
         run.spec.parameters.insert("x".to_owned(), "y".repeat(MAX_VARIABLE).into());
         let error = of_run(&function, &run, &BTreeMap::new(), &Cluster::default()).unwrap_err();
         assert_eq!(error.location(), Some("run.spec.parameters"));
+    }
+
+    #[test]
+    fn variables_are_put_in_their_places_unless_the_text_is_verbatim() {
+        let known = |name: &str| (name == "A").then_some("one");
+        for (text, expected) in [
+            ("", ""),
+            ("$(A)-$(A)", "one-one"),
+            ("$(B)", "$(B)"),
+            ("$$(A)", "$(A)"),
+            ("kill $$$$; $x $", "kill $$; $x $"),
+            ("$(A", "$(A"),
+            ("$()", "$()"),
+        ] {
+            assert_eq!(expand(text, known), expected, "{text}");
+            assert_eq!(expand(&verbatim(text.to_owned()), known), text);
+        }
     }
 }

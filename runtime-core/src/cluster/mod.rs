@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 
 use crate::{Result, naming, yaml};
 
-pub use env::{ENDPOINT_TOKEN, ENDPOINT_URL, MAX_VARIABLE, token_secret, variable, verbatim};
+pub use env::{ENDPOINT_TOKEN, ENDPOINT_URL, MAX_VARIABLE, expand, token_secret, variable, verbatim};
 pub use given::{SECRETS_DIR, fill_run_secret, run_secret_name};
 pub use image::full_image;
 pub use names::{label_value, object_name};

@@ -41,26 +41,28 @@ pub struct Program {
 
 /// What is not the same for all targets, and no fault of theirs.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct Nature {
-    /// Standard error is told from standard output. Without it, all that is printed is of standard output, in the order in
-    /// which it was printed.
+    /// Standard error is told from standard output. Without it, all that is printed is of standard output: the lines of
+    /// each in their order.
     pub stderr: bool,
     /// A run that is not detached ends with its orchestrator, also where that goes without a word. Without it, each run
     /// goes on, as a detached one does.
     pub bound: bool,
+    /// Lines arrive byte by byte, however long they are. Without it, what is between the process and the target (as the
+    /// engines of some nodes do) may take a carriage return from the end of a line, and write marks into long ones.
+    pub exact: bool,
 }
 
 impl Default for Nature {
     fn default() -> Self {
-        Self { stderr: true, bound: true }
+        Self { stderr: true, bound: true, exact: true }
     }
 }
 
 impl Nature {
     /// A target like a cluster: one log of each process, and runs that go on without their orchestrator.
     pub fn cluster() -> Self {
-        Self { stderr: false, bound: false }
+        Self { stderr: false, bound: false, exact: true }
     }
 }
 

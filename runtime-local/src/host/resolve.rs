@@ -10,6 +10,7 @@ use std::{
 
 use runtime_core::{
     Error, ErrorKind, Result,
+    cluster::expand,
     plan::{Code, EnvValue, EnvVar, HostPlan, Process, Work},
     run::exec_config,
     secret::SecretSource,
@@ -165,18 +166,21 @@ impl Resolver<'_> {
             let path = std::env::var("PATH").unwrap_or_default();
             env.insert("PATH".to_owned(), format!("{}:{path}", bin.display()));
         }
+        // As in a container, a variable can have others in it that come before.
+        let mut own = BTreeMap::new();
         for EnvVar { name, value } in &process.env {
-            match value {
+            let value = match value {
                 EnvValue::Value(value) => {
-                    env.insert(name.clone(), HostPlan::fill_ports(value, self.ports));
+                    let value = expand(value, |name| own.get(name).map(String::as_str));
+                    Some(HostPlan::fill_ports(&value, self.ports))
                 }
                 EnvValue::Secret { name: secret, key, optional } => {
-                    if let Some(value) = find_secret(self.secrets, name, secret, key, *optional)? {
-                        env.insert(name.clone(), value);
-                    }
+                    find_secret(self.secrets, name, secret, key, *optional)?
                 }
-            }
+            };
+            own.extend(value.map(|value| (name.clone(), value)));
         }
+        env.extend(own);
         Ok(env)
     }
 

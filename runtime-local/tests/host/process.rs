@@ -59,10 +59,13 @@ async fn a_missing_secret_is_said_before_the_start() {
 async fn arguments_variables_and_folder() {
     let machine = Machine::new();
     std::fs::create_dir(machine.path("data")).unwrap();
-    let text = "for arg in \"$@\"; do echo \"arg: $arg\"; done; echo \"env: $GREETING\"; pwd";
+    let text = "for arg in \"$@\"; do echo \"arg: $arg\"; done; echo \"env: $GREETING\"; echo \"$MORE\"; pwd";
     let function = script(text)
         .with_args(["--n={n}", "{name}", "{{n}}", "$HOME"])
         .set_env("GREETING", "two  spaces & 'quotes'")
+        // As in a container.
+        .set_env("MORE", "$(GREETING), $(LATER), $$5")
+        .set_env("LATER", "not yet")
         .with_workdir("data");
     let outcome = machine
         .run_with(&function, |run| {
@@ -78,6 +81,7 @@ async fn arguments_variables_and_folder() {
         "arg: {n}",
         "arg: $HOME",
         "env: two  spaces & 'quotes'",
+        "two  spaces & 'quotes', $(LATER), $5",
         folder.to_str().unwrap(),
     ];
     assert_eq!(outcome.printed("main"), expected);
