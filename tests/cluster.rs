@@ -7,6 +7,8 @@
 mod faults;
 #[path = "cluster/kills.rs"]
 mod kills;
+#[path = "cluster/node.rs"]
+mod node;
 #[path = "cluster/objects.rs"]
 mod objects;
 #[path = "cluster/proxy.rs"]
@@ -277,6 +279,11 @@ fn a_server_that_is_away_for_a_while_is_waited_for() {
 #[test]
 fn an_api_server_that_is_killed_and_started_is_lived_with() {
     block_on(restart::survived);
+}
+
+#[test]
+fn a_node_that_stops_answering_is_named_and_lived_with() {
+    block_on(node::silent);
 }
 
 #[test]

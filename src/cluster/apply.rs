@@ -7,10 +7,16 @@ use kube::{
     api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams, Request, ValidationDirective},
 };
 use runtime_core::{
-    Error, ErrorKind, Result, labels,
+    Error, ErrorKind, Result,
+    k8s_openapi::{
+        api::{batch::v1::Job, core::v1::Pod},
+        apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    },
+    labels,
     plan::Manifest,
     serde_json::{Value, json},
 };
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Link, error::Ask};
 
@@ -41,6 +47,31 @@ pub(super) fn resource(api_version: &str, kind: &str) -> ApiResource {
         api_version: api_version.to_owned(),
         kind: kind.to_owned(),
         plural,
+    }
+}
+
+/// An object that the server has made.
+pub(super) enum Made {
+    Pod(Box<Pod>),
+    Job(Box<Job>),
+    Other(Box<Other>),
+}
+
+/// What is read of an object of which only the name matters.
+#[derive(Deserialize)]
+pub(super) struct Other {
+    metadata: ObjectMeta,
+}
+
+impl Made {
+    /// Its own name among all objects that ever were.
+    pub(super) fn uid(&self) -> String {
+        let metadata = match self {
+            Self::Pod(pod) => &pod.metadata,
+            Self::Job(job) => &job.metadata,
+            Self::Other(other) => &other.metadata,
+        };
+        metadata.uid.clone().unwrap_or_default()
     }
 }
 
@@ -102,25 +133,33 @@ impl Link {
     ///
     /// What is new is created, under our name: the server needs half of the time that it needs to apply it. What is there
     /// (the answer to an earlier request was lost, or it is shared) is applied.
-    pub(super) async fn apply(&self, sent: &Sent) -> Result<DynamicObject> {
-        match self.create(sent).await {
+    pub(super) async fn apply(&self, sent: &Sent) -> Result<Made> {
+        Ok(match sent.resource.kind.as_str() {
+            "Pod" => Made::Pod(self.put(sent).await?),
+            "Job" => Made::Job(self.put(sent).await?),
+            _ => Made::Other(self.put(sent).await?),
+        })
+    }
+
+    async fn put<T: DeserializeOwned>(&self, sent: &Sent) -> Result<T> {
+        let requests = Request::new(self.api(sent).resource_url());
+        let object = runtime_core::serde_json::to_vec(&sent.value)
+            .map_err(|error| Error::internal("an object cannot be written").source(error))?;
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let create = || async {
+            let request = requests.create(&params, object.clone());
+            self.client.request(request.map_err(kube::Error::BuildRequest)?).await
+        };
+        match self.calls.ask(sent.ask("create"), START, create).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             created => return created,
         }
         let params = PatchParams::apply(MANAGER).force();
-        let api = self.api(sent);
-        let patch = Patch::Apply(&sent.value);
-        self.calls.ask(sent.ask("patch"), START, || api.patch(&sent.name, &params, &patch)).await
-    }
-
-    async fn create(&self, sent: &Sent) -> Result<DynamicObject> {
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let object = runtime_core::serde_json::to_vec(&sent.value)
-            .map_err(|error| Error::internal("an object cannot be written").source(error))?;
-        let request = Request::new(self.api(sent).resource_url())
-            .create(&params, object)
-            .map_err(|error| Error::internal("an object cannot be sent").source(error))?;
-        self.calls.ask(sent.ask("create"), START, || self.client.request(request.clone())).await
+        let apply = || async {
+            let request = requests.patch(&sent.name, &params, &Patch::Apply(&sent.value));
+            self.client.request(request.map_err(kube::Error::BuildRequest)?).await
+        };
+        self.calls.ask(sent.ask("patch"), START, apply).await
     }
 
     /// Says that an object belongs to another: it goes with that one.

@@ -2,17 +2,17 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    iter,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kube::api::DynamicObject;
-use runtime_core::{
-    k8s_openapi::api::{batch::v1::Job, core::v1::Pod},
-    run::Cause,
-};
+use runtime_core::run::Cause;
 use tokio::sync::watch as channel;
 
-use super::seen::{self, JobSeen, PodSeen, Seen};
+use super::{
+    apply::Made,
+    seen::{self, JobSeen, PodSeen, Seen},
+};
 
 /// An object that was seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,17 +135,11 @@ impl Board {
     }
 
     /// Keeps what was made.
-    pub(super) fn made(&self, id: &str, object: DynamicObject) {
-        match object.types.as_ref().map(|types| types.kind.as_str()) {
-            Some("Pod") => {
-                let pod = object.try_parse::<Pod>().ok();
-                self.found(id, std::iter::empty(), pod.iter().map(seen::pod));
-            }
-            Some("Job") => {
-                let job = object.try_parse::<Job>().ok();
-                self.found(id, job.iter().map(seen::job), std::iter::empty());
-            }
-            _ => {}
+    pub(super) fn made(&self, id: &str, made: &Made) {
+        match made {
+            Made::Pod(pod) => self.found(id, iter::empty(), iter::once(seen::pod(pod))),
+            Made::Job(job) => self.found(id, iter::once(seen::job(job)), iter::empty()),
+            Made::Other(_) => {}
         }
     }
 

@@ -3,7 +3,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use kube::ResourceExt;
 use runtime_core::{
     Error, ErrorKind, Result, RunState,
     cluster::{fill_run_secret, run_secret_name},
@@ -175,9 +174,9 @@ impl Drive {
                 self.link.apply(other).await?;
             }
             let made = self.link.apply(main).await?;
-            let uid = made.uid().unwrap_or_default();
+            let uid = made.uid();
             // From here on it is missed where it is not, whether a watch has seen it or not.
-            self.followed.board().made(self.followed.id(), made);
+            self.followed.board().made(self.followed.id(), &made);
             for other in others {
                 self.link.own(other, main, &uid).await?;
             }

@@ -63,7 +63,7 @@ pub(crate) async fn are_enough(scene: Scene) {
         let run = scene.run(work.request()).await;
         work.ended_well("least rights", &scene, &run).await;
     }
-    let handle = scene.orchestrator.submit(Work::Stopped.request()).await.unwrap();
+    let handle = scene.orchestrator.submit(Work::Endless.request()).await.unwrap();
     scene.wait_for_line(&handle.key(), "line 2").await;
     let key = handle.key();
     let abort = scene.orchestrator.abort_within(&key, Some(Duration::from_secs(1)));
