@@ -10,6 +10,9 @@ use runtime_core::{
 
 use super::{ArtifactUri, Place};
 
+/// What stands before the path of an artifact that was written in a pod: it is no file of this machine.
+pub(crate) const POD: &str = "pod://";
+
 /// The kind of these documents.
 pub const ARTIFACT: &str = "artifact";
 
@@ -135,13 +138,34 @@ impl ArtifactRecord {
     /// Where it lies.
     ///
     /// # Errors
-    /// `NotFound` where it was kept nowhere; `Invalid` where that is no place.
+    /// `NotFound` where it was kept nowhere, or where only another machine has it; `Invalid` where that is no place.
     pub fn place(&self) -> Result<Place> {
         let path = self.artifact.target_path();
         if path.is_empty() {
             return Err(Error::not_found(format!("the artifact {:?} was kept nowhere", self.key())));
         }
-        Place::parse(path)
+        match path.strip_prefix(POD) {
+            Some(path) => Err(self.missing(path)),
+            None => Place::parse(path),
+        }
+    }
+
+    /// Why there is no such file here.
+    pub(crate) fn missing(&self, path: &str) -> Error {
+        let key = self.key();
+        let elsewhere = |message: String| {
+            Error::not_found(message)
+                .help("let runs write where it can be read from anywhere: --artifact-path and a URL")
+        };
+        if let Some(endpoint) = self.artifact.spec.get("endpoint").and_then(Value::as_str) {
+            elsewhere(format!("the artifact {key:?} was sent to {endpoint}: it is {path} of that machine"))
+        } else if self.artifact.target_path().starts_with(POD) {
+            elsewhere(format!(
+                "the artifact {key:?} was written in a pod: it is {path} of a volume there, or gone with it"
+            ))
+        } else {
+            Error::not_found(format!("the artifact {key:?} was kept in {path}, and is not there any more"))
+        }
     }
 }
 

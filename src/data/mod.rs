@@ -24,6 +24,7 @@ mod without;
 #[cfg(feature = "data")]
 mod write;
 
+pub(crate) use artifact::POD;
 pub use artifact::{ARTIFACT, ArtifactFilter, ArtifactRecord, documents};
 pub(crate) use describe::describe;
 pub use meter::Meter;

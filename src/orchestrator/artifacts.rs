@@ -78,11 +78,7 @@ impl ArtifactRecord {
     fn source(&self) -> Result<Place> {
         let place = self.place()?;
         match place.path() {
-            Some(path) if !path.exists() => Err(Error::not_found(format!(
-                "the artifact {:?} was kept in {}, and is not there any more",
-                self.key(),
-                path.display()
-            ))),
+            Some(path) if !path.exists() => Err(self.missing(&path.display().to_string())),
             _ => Ok(place),
         }
     }

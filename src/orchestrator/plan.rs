@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use runtime_core::{
     Error, ErrorKind, Function, Plan, Result, Run, Runtime, Target, cluster::Cluster, labels, run::Report,
+    serde_json::Value,
 };
 
 #[cfg(feature = "_tokens")]
 use runtime_core::cluster::token_secret;
 
 use super::{Inner, deliver, image, secrets};
-use crate::data::{ArtifactUri, Scheme, is_url};
-
-/// What stands before the path of an artifact that was written in a pod: it is no file of this machine.
-const POD: &str = "pod://";
+use crate::data::{ArtifactUri, POD, Scheme, is_url};
 
 /// The target of runs that name none.
 const HERE: &str = "host";
@@ -169,11 +167,17 @@ pub(super) fn mark_pod_paths(report: &mut Report, is_here: impl Fn(&str) -> bool
         }
         artifact.spec.insert("target_path".to_owned(), format!("{POD}{path}").into());
         let key = &artifact.metadata.key;
-        let note = format!(
-            "the artifact {key:?} was written to {path} in the pod: unless that is a volume, it is gone with it; \
-             with --artifact-path and a URL, or the path of a volume, it stays, and so it does where \
-             `runtimes daemon --listen` takes reports"
-        );
+        let note = match artifact.spec.get("endpoint").and_then(Value::as_str) {
+            Some(endpoint) => format!(
+                "the artifact {key:?} was sent to {endpoint}, which keeps it in {path} of its own machine; \
+                 with --artifact-path and a URL it can be read from anywhere"
+            ),
+            None => format!(
+                "the artifact {key:?} was written to {path} in the pod: unless that is a volume, it is gone with it; \
+                 with --artifact-path and a URL, or the path of a volume, it stays, and so it does where \
+                 `runtimes daemon --listen` takes reports"
+            ),
+        };
         if !report.notes.contains(&note) {
             report.notes.push(note);
         }
@@ -196,6 +200,14 @@ mod tests {
             assert_eq!(paths, ["pod:///etc/passwd", "s3://b/x", "/home/artifacts/x"]);
         }
         assert_eq!(report.notes.len(), 1);
+        let sent = json!([{"metadata": {"key": "a"}, "spec": {"target_path": "/x/a", "endpoint": "http://daemon:8080"}}]);
+        let mut report = Report { artifacts: from_value(sent).unwrap(), ..Report::default() };
+        mark_pod_paths(&mut report, |_| false);
+        assert!(
+            report.notes[0].contains("sent to http://daemon:8080, which keeps it in /x/a of"),
+            "{:?}",
+            report.notes
+        );
         assert!(crate::data::Place::parse("pod:///etc/passwd").is_err(), "nobody reads it here");
     }
 }

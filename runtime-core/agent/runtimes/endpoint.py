@@ -104,7 +104,8 @@ def send_artifacts(report, folder, run, **more):
     for artifact in report.get("artifacts") or () if kept else ():
         path = artifact["spec"].get("target_path") or ""
         if path.startswith(folder + os.sep):
-            artifact["spec"]["target_path"] = kept + path[len(folder) :]
+            # Its folder is one of that machine, which may not be the one where somebody looks for it.
+            artifact["spec"].update(target_path=kept + path[len(folder) :], endpoint=os.environ[URL])
 
 
 def _files(folder):
