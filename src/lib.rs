@@ -26,6 +26,8 @@ pub use orchestrator::{
 };
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};
+#[cfg(feature = "dask")]
+pub use runtime_dask as dask;
 #[cfg(feature = "job")]
 pub use runtime_job as job;
 #[cfg(feature = "_host")]

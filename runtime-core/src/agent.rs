@@ -20,6 +20,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("source.py", include_str!("../agent/runtimes/source.py")),
     ("template.py", include_str!("../agent/runtimes/template.py")),
     ("values.py", include_str!("../agent/runtimes/values.py")),
+    ("with_dask.py", include_str!("../agent/runtimes/with_dask.py")),
     ("with_mlrun.py", include_str!("../agent/runtimes/with_mlrun.py")),
 ];
 

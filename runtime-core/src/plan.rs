@@ -86,6 +86,10 @@ pub struct Process {
     /// Environment variables, later ones over earlier ones; the target's own come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
+    /// Code that its Python can import beside its own: the folders of these files are on its path. What talks to the main
+    /// process needs the main process's code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<Code>,
     /// Its working directory; relative to the run's base folder, which is also the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,

@@ -64,6 +64,7 @@ impl Runtime for Shell {
             limits: Default::default(),
             ready: Readiness::Started,
             after: Vec::new(),
+            imports: Vec::new(),
         };
         let mut plan = HostPlan {
             processes: vec![main],

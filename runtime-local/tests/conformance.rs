@@ -127,6 +127,7 @@ fn main_process(work: Work) -> Process {
         limits: Limits::default(),
         ready: Readiness::Started,
         after: Vec::new(),
+        imports: Vec::new(),
     }
 }
 

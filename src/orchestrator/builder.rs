@@ -195,6 +195,8 @@ fn linked() -> Result<Registry> {
     // Naming a crate keeps the linker from dropping it, and its kinds with it.
     #[cfg(feature = "_host")]
     let _ = runtime_local::register;
+    #[cfg(feature = "dask")]
+    let _ = runtime_dask::register;
     #[cfg(feature = "job")]
     let _ = runtime_job::register;
     Registry::linked()

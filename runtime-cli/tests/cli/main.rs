@@ -6,6 +6,7 @@
 mod api;
 mod bad_input;
 mod build;
+mod dask;
 mod data;
 #[cfg(feature = "api")]
 mod elect;

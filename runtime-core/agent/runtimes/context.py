@@ -37,6 +37,13 @@ class Context:
     annotations = property(lambda self: {**self._annotations, **self._report.annotations}, doc="Annotations, likewise.")
     out_path = property(lambda self: self.artifact_path, doc="Where artifacts go.")
 
+    @property
+    def dask_client(self):
+        """A client of the run's Dask cluster, whose workers are there."""
+        from .with_dask import client
+
+        return client()
+
     def __enter__(self):
         return self
 

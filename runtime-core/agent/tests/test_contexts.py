@@ -116,6 +116,10 @@ class Contexts(Case):
             "there is no file", self.refuse("def f(context): context.log_artifact('a', local_path='no.txt')")["message"]
         )
 
+    def test_a_cluster_of_dask_is_for_functions_of_that_kind(self):
+        error = self.refuse("def f(context): context.dask_client.submit(print)")
+        self.assertIn("functions of the kind `dask` have one", error["message"])
+
     def test_states(self):
         status, report = self.start(self.job("def f(context): context.set_state(error='too little data')", "f"))
         self.assertEqual((report["state"], report["error"]["message"]), ("error", "too little data"))

@@ -69,6 +69,7 @@ pub fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
         limits: host::limits(function)?,
         ready: Readiness::Started,
         after: Vec::new(),
+        imports: Vec::new(),
     });
     Ok(plan)
 }

@@ -31,6 +31,7 @@ pub(super) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
         limits: Limits::default(),
         ready: Readiness::Started,
         after: Vec::new(),
+        imports: Vec::new(),
     });
     Ok(plan)
 }

@@ -32,6 +32,12 @@ use super::{
 /// A worker that dies is started again, so many times.
 const WORKER_RESTARTS: u32 = 10;
 
+/// How long what has no more work may take to end.
+const HELPERS_GRACE: Duration = Duration::from_secs(5);
+
+/// Who ends before whom: the others are still there for those that use them.
+const ORDER: [Role; 3] = [Role::Main, Role::Worker, Role::Service];
+
 /// The processes of one run.
 pub(crate) struct Group<'a> {
     drive: &'a mut Drive,
@@ -39,6 +45,8 @@ pub(crate) struct Group<'a> {
     resolver: &'a Resolver<'a>,
     slots: Vec<Slot<'a>>,
     stop: Stop,
+    /// Everything is to end, after this time at the latest.
+    ending: Option<Duration>,
     /// Dropped with the group: what it follows is killed then.
     tasks: JoinSet<()>,
     news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
@@ -58,6 +66,22 @@ struct Running {
     leader: Leader,
     /// Turns true when it has ended.
     gone: watch::Receiver<bool>,
+    /// Whether it was asked to end.
+    asked: bool,
+}
+
+impl Running {
+    /// Asks it to end, and kills it after this time.
+    fn stop(&self, grace: Duration) {
+        let mut gone = self.gone.clone();
+        let (leader, state) = (Arc::clone(&self.leader), self.place.state());
+        tokio::spawn(async move {
+            stop(leader.load(Ordering::Acquire), &state, grace, async move {
+                let _ = gone.wait_for(|gone| *gone).await;
+            })
+            .await;
+        });
+    }
 }
 
 enum News {
@@ -84,6 +108,7 @@ impl<'a> Group<'a> {
             resolver,
             slots,
             stop: Stop::default(),
+            ending: None,
             tasks: JoinSet::new(),
             news: mpsc::unbounded_channel(),
         }
@@ -182,7 +207,7 @@ impl<'a> Group<'a> {
             let news = self.news.0.clone();
             move || drop(news.send(News::Ready(index)))
         });
-        slot.running = Some(Running { place, leader, gone });
+        slot.running = Some(Running { place, leader, gone, asked: false });
         Ok(())
     }
 
@@ -213,6 +238,7 @@ impl<'a> Group<'a> {
                 self.slots[index].running = None;
                 self.slots[index].phase = Phase::Ended(exit?);
                 self.after_end(index).await?;
+                self.stop_next();
             }
         }
         if self.alive() {
@@ -251,23 +277,36 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Stops everything that runs, and starts nothing more.
+    /// Starts nothing more, and stops what runs: the main process, then its workers, then what these need.
     fn stop_all(&mut self, grace: Duration) {
         for slot in &mut self.slots {
             slot.stopped.store(true, Ordering::Release);
-            match &slot.running {
-                Some(Running { place, leader, gone }) => {
-                    let mut gone = gone.clone();
-                    let (leader, state) = (Arc::clone(leader), place.state());
-                    tokio::spawn(async move {
-                        stop(leader.load(Ordering::Acquire), &state, grace, async move {
-                            let _ = gone.wait_for(|gone| *gone).await;
-                        })
-                        .await;
-                    });
+            if slot.running.is_none() && matches!(slot.phase, Phase::Waiting(_)) {
+                slot.phase = Phase::Ended(Exit::Stopped);
+            }
+        }
+        let sooner = self.ending.is_none_or(|known| grace < known);
+        if sooner {
+            self.ending = Some(grace);
+            self.slots.iter_mut().filter_map(|slot| slot.running.as_mut()).for_each(|one| one.asked = false);
+        }
+        self.stop_next();
+    }
+
+    /// Asks those to end whose turn it is. Where there is no time for turns, that is all.
+    fn stop_next(&mut self) {
+        let Some(grace) = self.ending else { return };
+        for role in ORDER {
+            let mut any = false;
+            for slot in self.slots.iter_mut().filter(|slot| slot.process.role == role) {
+                let Some(running) = &mut slot.running else { continue };
+                any = true;
+                if !std::mem::replace(&mut running.asked, true) {
+                    running.stop(if role == Role::Main { grace } else { grace.min(HELPERS_GRACE) });
                 }
-                None if matches!(slot.phase, Phase::Waiting(_)) => slot.phase = Phase::Ended(Exit::Stopped),
-                None => {}
+            }
+            if any && !grace.is_zero() {
+                return;
             }
         }
     }
@@ -277,6 +316,7 @@ impl<'a> Group<'a> {
         while self.alive() {
             if let Some(News::Ended(index, _)) = self.news.1.recv().await {
                 self.slots[index].running = None;
+                self.stop_next();
             }
         }
     }

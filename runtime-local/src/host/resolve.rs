@@ -181,7 +181,38 @@ impl Resolver<'_> {
             own.extend(value.map(|value| (name.clone(), value)));
         }
         env.extend(own);
+        self.imports(process, &mut env)?;
         Ok(env)
+    }
+
+    /// Puts the folders of code that is to be imported in front of its Python's path.
+    fn imports(&self, process: &Process, env: &mut BTreeMap<String, String>) -> Result<()> {
+        let mut folders = Vec::new();
+        for code in &process.imports {
+            let folder = match code {
+                Code::Module(_) => self.job.base_dir.clone(),
+                code => {
+                    let (file, _) = self.code_file(code)?;
+                    file.parent().unwrap_or(&self.job.base_dir).to_owned()
+                }
+            };
+            folders.push(folder);
+        }
+        if folders.is_empty() {
+            return Ok(());
+        }
+        let inherited = std::env::var("PYTHONPATH").unwrap_or_default();
+        let known = env.get("PYTHONPATH").unwrap_or(&inherited);
+        folders.extend(std::env::split_paths(known).filter(|folder| !folder.as_os_str().is_empty()));
+        let path = std::env::join_paths(folders).map_err(|error| {
+            Error::invalid(
+                "spec.command",
+                "the folder of its code has a `:` in its name, and cannot be on Python's path",
+            )
+            .source(error)
+        })?;
+        env.insert("PYTHONPATH".to_owned(), path.to_string_lossy().into_owned());
+        Ok(())
     }
 
     /// The variables of this run alone.

@@ -142,6 +142,7 @@ pub(crate) fn shell(name: &str, role: Role, script: &str) -> Process {
         limits: Limits::default(),
         ready: Readiness::Started,
         after: Vec::new(),
+        imports: Vec::new(),
     }
 }
 

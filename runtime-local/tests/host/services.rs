@@ -1,6 +1,7 @@
 //! Plans of several processes: order, readiness, restarts, and whose end is the run's.
 
 use runtime_core::{
+    Target,
     plan::{EnvVar, Process, Readiness, Role, Work},
     run::Reason,
     target::{Exit, Phase},
@@ -166,5 +167,37 @@ async fn the_end_of_a_service_ends_the_run() {
         let message = &outcome.cause().message;
         assert!(message.contains("scheduler") && message.contains(words), "{message}");
         assert_eq!(outcome.printed("main"), ["up", "told"], "the others are asked to stop");
+    }
+}
+
+#[tokio::test]
+async fn all_end_in_the_order_in_which_they_are_missed_least() {
+    for aborted in [false, true] {
+        let machine = Machine::new();
+        let (log, ready) = (machine.path("order"), machine.path("ready"));
+        let step = |name: &str, role| {
+            let told = format!("sleep 0.2; echo {name} >>'{}'; exit 0", log.display());
+            shell(name, role, &format!("trap '{told}' TERM; echo {name} >>'{}'; {FOR_EVER}", ready.display()))
+        };
+        let main = match aborted {
+            true => step("main", Role::Main),
+            false => shell(
+                "main",
+                Role::Main,
+                &format!("until [ $(wc -l <'{}') -eq 2 ]; do sleep 0.02; done", ready.display()),
+            ),
+        };
+        let plan = vec![step("service", Role::Service), step("worker", Role::Worker), main];
+        let live = machine.processes(plan, &[]).await;
+        if aborted {
+            while std::fs::read_to_string(&ready).map_or(0, |text| text.lines().count()) < 3 {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            machine.target.abort(&live.job.key, std::time::Duration::from_secs(30)).await.unwrap();
+        }
+        live.end().await;
+        let order = std::fs::read_to_string(&log).unwrap();
+        let wanted = if aborted { "main\nworker\nservice\n" } else { "worker\nservice\n" };
+        assert_eq!(order, wanted);
     }
 }

@@ -58,6 +58,7 @@ impl Runtime for Building {
             limits: Limits::default(),
             ready: Readiness::default(),
             after: Vec::new(),
+            imports: Vec::new(),
         };
         let python = Some(host::python(function, run));
         Ok(Plan::Host(HostPlan { python, processes: vec![look], ..HostPlan::default() }))

@@ -1,0 +1,280 @@
+//! Functions of the kind `dask`, with the real Dask.
+
+use std::{
+    fs,
+    path::Path,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::fixture::{Done, Folder, Running};
+
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const CODE: &str = r#"
+import os
+import signal
+import time
+
+import neighbour
+
+
+def total(context, n: int = 10):
+    client = context.dask_client
+    assert client is context.dask_client
+    print("workers:", len(client.scheduler_info()["workers"]))
+    context.log_result("total", sum(client.gather(client.map(neighbour.square, range(n)))))
+
+
+def burst(context):
+    client = context.dask_client
+    count = lambda: len(client.scheduler_info()["workers"])
+    futures, most = client.map(neighbour.slowly, range(60)), 0
+    while any(future.status == "pending" for future in futures):
+        most = max(most, count())
+        time.sleep(0.05)
+    context.log_results({"most": most, "total": sum(client.gather(futures))})
+    del futures
+    while count() > 1:
+        time.sleep(0.05)
+    context.log_result("last", count())
+
+
+def hurt(context, whom: str):
+    client = context.dask_client
+    workers = client.run(os.getpid)
+    pids = {"scheduler": client.run_on_scheduler(os.getpid), "worker": min(workers.values()), "driver": os.getpid()}
+    print(*{*workers.values(), *pids.values()}, flush=True)
+    if whom in pids:
+        os.kill(pids[whom], signal.SIGKILL)
+    if whom != "worker":
+        time.sleep(600)
+    while pids["worker"] in client.run(os.getpid, on_error="ignore").values() or len(client.scheduler_info()["workers"]) < 2:
+        time.sleep(0.05)
+    context.log_result("total", sum(client.gather(client.map(neighbour.square, range(10)))))
+"#;
+
+const NEIGHBOUR: &str =
+    "import time\n\ndef square(n):\n    return n * n\n\ndef slowly(n):\n    time.sleep(0.2)\n    return n\n";
+
+fn folder() -> Folder {
+    let folder = Folder::with("work.py", CODE);
+    folder.write("neighbour.py", NEIGHBOUR);
+    let function = |workers: &str| {
+        format!("kind: dask\nmetadata: {{name: work}}\nspec: {{command: work.py, {workers}}}\n")
+    };
+    folder.write("fixed.yaml", function("replicas: 2"));
+    folder.write("adaptive.yaml", function("min_replicas: 1, max_replicas: 3"));
+    // One environment for all these tests.
+    let home = folder.path(".runtimes");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::symlink(environments(), home.join("envs")).unwrap();
+    folder
+}
+
+fn environments() -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dask-envs");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A folder with the functions; `None`, having said so, where the machine cannot have Dask.
+fn dask() -> Option<Folder> {
+    static TRIED: LazyLock<Result<(), String>> = LazyLock::new(|| {
+        let folder = folder();
+        let done = folder.run("run fixed.yaml --handler total -o json");
+        let cause = &done.json()["status"]["cause"];
+        match cause["reason"] == "Environment" {
+            true => Err(cause["message"].as_str().unwrap_or_default().to_owned()),
+            false => Ok(()),
+        }
+    });
+    match &*TRIED {
+        Ok(()) => Some(folder()),
+        Err(why) => {
+            eprintln!("skipped: no Dask, which pip installs from PyPI: {why}");
+            None
+        }
+    }
+}
+
+#[test]
+fn a_handler_has_a_cluster() {
+    let Some(folder) = dask() else { return };
+    let done = folder.run("run fixed.yaml --handler total -p n=100");
+    assert!(done.ok().stdout.contains(", dashboard: http://127.0.0.1:"), "{done:#?}");
+    assert!(done.stdout.contains("workers: 2\n") && done.stdout.contains("328350"), "{done:#?}");
+    assert!(!done.stderr.contains("Traceback"), "all end in their order: {done:#?}");
+}
+
+#[test]
+fn there_are_as_many_workers_as_there_is_work_for() {
+    let Some(folder) = dask() else { return };
+    let run = folder.run("run adaptive.yaml --handler burst -o json");
+    let run = run.ok().json();
+    let results = &run["status"]["results"];
+    assert_eq!((&results["most"], &results["last"], &results["total"]), (&3.into(), &1.into(), &1770.into()));
+}
+
+/// The processes that it names.
+fn named(run: &mut Running) -> Vec<i32> {
+    loop {
+        let line = run.line();
+        assert!(!line.is_empty(), "it names its processes");
+        let pids: Result<Vec<i32>, _> = line.split(' ').map(str::parse).collect();
+        if let Ok(pids) = pids {
+            assert!(pids.len() >= 4, "a scheduler, two workers and the driver: {line:?}");
+            return pids;
+        }
+    }
+}
+
+fn all_gone(pids: Vec<i32>) {
+    let end = Instant::now() + PATIENCE;
+    for pid in pids {
+        let pid = Pid::from_raw(pid).unwrap();
+        while rustix::process::test_kill_process(pid).is_ok() {
+            assert!(Instant::now() < end, "{pid:?} goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// How the run whose part was killed ended: its state and cause.
+fn end(folder: &Folder, mut run: Running) -> (String, String, Done) {
+    let pids = named(&mut run);
+    let done = run.end();
+    all_gone(pids);
+    let status = folder.runs().remove(0)["status"].take();
+    let text = |value: &runtimes::core::serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    (text(&status["state"]), text(&status["cause"]["message"]), done)
+}
+
+#[test]
+fn a_worker_that_is_killed_is_replaced() {
+    for function in ["fixed", "adaptive"] {
+        let Some(folder) = dask() else { return };
+        if function == "adaptive" {
+            let spec = "{command: work.py, min_replicas: 2, max_replicas: 3}";
+            folder.write("adaptive.yaml", format!("kind: dask\nmetadata: {{name: work}}\nspec: {spec}\n"));
+        }
+        let run = folder.start(&format!("run {function}.yaml --handler hurt -p whom=worker"));
+        let (state, cause, done) = end(&folder, run);
+        assert_eq!(state, "completed", "{function}: {cause} {done:#?}");
+        assert!(done.stdout.contains("285"), "{function}: {done:#?}");
+    }
+}
+
+#[test]
+fn without_its_scheduler_or_its_driver_it_ends() {
+    for (whom, said) in [("scheduler", "scheduler, which it needs, ended first"), ("driver", "SIGKILL")] {
+        let Some(folder) = dask() else { return };
+        let run = folder.start(&format!("run fixed.yaml --handler hurt -p whom={whom}"));
+        let (state, cause, done) = end(&folder, run);
+        assert_eq!(state, "error", "{whom}: {done:#?}");
+        assert!(cause.contains(said), "{whom}: {cause}");
+    }
+}
+
+#[test]
+fn it_is_stopped_as_a_whole() {
+    for signal in [Signal::INT, Signal::KILL] {
+        let Some(folder) = dask() else { return };
+        let mut run = folder.start("run fixed.yaml --handler hurt -p whom=nobody");
+        let pids = named(&mut run);
+        run.signal(signal);
+        run.end();
+        if signal == Signal::KILL {
+            // It goes on without the command, and the next one takes it up.
+            folder.run("abort work-hurt").ok();
+        }
+        all_gone(pids);
+        assert_eq!(folder.runs()[0]["status"]["state"], "aborted", "{signal:?}");
+    }
+}
+
+/// Processes of a run that this program started: their ids, and what they are.
+fn processes(uid: &str) -> Vec<(Pid, &'static str)> {
+    let mark = format!("RUNTIMES_RUN={uid}");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
+        else {
+            continue;
+        };
+        let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+        let python = fs::read_link(entry.path().join("exe"));
+        if !python.is_ok_and(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python"))
+        }) {
+            continue;
+        }
+        let (environment, command) =
+            (read("environ"), String::from_utf8_lossy(&read("cmdline")).into_owned());
+        if environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
+            let parts =
+                [("scheduler.run.json", "scheduler"), ("main.run.json", "driver"), ("worker-", "worker")];
+            let part = parts.iter().find(|(word, _)| command.contains(word));
+            found.extend(part.map(|(_, part)| (pid, *part)));
+        }
+    }
+    found
+}
+
+/// Whatever is killed whenever: the run ends, as it has to, and nothing of it is left. So often as `RUNTIMES_TEST_KILLS`
+/// says, each.
+#[test]
+fn killed_at_any_moment() {
+    let Some(folder) = dask() else { return };
+    let times =
+        std::env::var("RUNTIMES_TEST_KILLS").ok().and_then(|times| times.parse().ok()).unwrap_or(2_u64);
+    let mut random = u64::from(std::process::id());
+    let mut below = |limit: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % limit
+    };
+    for part in ["worker", "scheduler", "driver", "command"] {
+        for _ in 0..times {
+            let after = Duration::from_millis(below(2500));
+            let run = folder.start("run fixed.yaml --handler total -p n=2000");
+            std::thread::sleep(after);
+            let uid = folder.runs()[0]["metadata"]["uid"].as_str().unwrap().to_owned();
+            let killed = match part {
+                "command" => {
+                    run.signal(Signal::KILL);
+                    true
+                }
+                part => {
+                    let found = processes(&uid).into_iter().find(|(_, found)| *found == part);
+                    found.is_some_and(|(pid, _)| kill_process(pid, Signal::KILL).is_ok())
+                }
+            };
+            let done = run.end();
+            let end = Instant::now() + PATIENCE;
+            let status = loop {
+                let run = folder.run(&format!("get {uid} -o json")).ok().json();
+                let status = run["status"].clone();
+                if ["completed", "error", "aborted"].contains(&status["state"].as_str().unwrap()) {
+                    break status;
+                }
+                assert!(Instant::now() < end, "{part} after {after:?}: {status}");
+            };
+            let what = format!("{part}, killed ({killed}) after {after:?}: {status} {done:#?}");
+            let (state, cause) =
+                (status["state"].as_str().unwrap(), status["cause"]["message"].as_str().unwrap_or_default());
+            match state {
+                "completed" => assert_eq!(status["results"]["total"], 2_664_667_000_u64, "{what}"),
+                _ if part == "scheduler" => assert!(cause.contains("scheduler, which it needs"), "{what}"),
+                _ if part == "driver" => assert!(cause.contains("SIGKILL"), "{what}"),
+                _ => assert!(part == "command", "{what}"),
+            }
+            assert!(killed || state == "completed", "{what}");
+            while !processes(&uid).is_empty() {
+                assert!(Instant::now() < end, "{what}: {:?}", processes(&uid));
+            }
+        }
+    }
+}
