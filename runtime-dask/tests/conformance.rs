@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use runtime_core::{
-    Function, Run,
+    Function,
     serde_json::{Value, json},
     testkit::{Sample, kind_conformance},
 };
@@ -19,15 +19,6 @@ fn function(name: &str, spec: Value) -> Function {
     function
 }
 
-fn sample(function: Function, change: impl FnOnce(&mut Run)) -> Sample {
-    let mut run = Run::default();
-    run.metadata.uid = "0123456789abcdef0123456789abcdef".to_owned();
-    run.metadata.name = function.metadata.name.clone();
-    run.metadata.project = "default".to_owned();
-    change(&mut run);
-    Sample { function, run }
-}
-
 #[test]
 fn dask_is_a_kind() {
     let mut fixed =
@@ -36,11 +27,11 @@ fn dask_is_a_kind() {
     kind_conformance(
         &DaskRuntime,
         &[
-            sample(fixed.with_handler("total"), |run| {
+            Sample::new(fixed.with_handler("total"), |run| {
                 run.spec.parameters.insert("n".to_owned(), 4.into());
             }),
-            sample(function("adaptive", json!({"min_replicas": 1, "max_replicas": 4})), |_| {}),
-            sample(
+            Sample::new(function("adaptive", json!({"min_replicas": 1, "max_replicas": 4})), |_| {}),
+            Sample::new(
                 function("whole", json!({"scheduler_timeout": "60 minutes"})).with_workdir("data"),
                 |_| {},
             ),

@@ -5,7 +5,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use runtime_core::{
-    Function, Plan, Run, Target,
+    Function, Plan, Target,
     plan::{
         Code, EnvValue, EnvVar, HostPlan, Isolation, Limits, Process, PythonEnvironment, Readiness, Role,
         Work,
@@ -22,36 +22,27 @@ use runtime_local::{
 
 const CODE: &str = "def fit(context, depth: int = 3):\n    context.log_result('depth', depth)\n";
 
-fn sample(function: Function, change: impl FnOnce(&mut Run)) -> Sample {
-    let mut run = Run::default();
-    run.metadata.uid = "0123456789abcdef0123456789abcdef".to_owned();
-    run.metadata.name = function.metadata.name.clone();
-    run.metadata.project = "default".to_owned();
-    change(&mut run);
-    Sample { function, run }
-}
-
 #[test]
 fn local_is_a_kind() {
     let function = |name: &str| Function::new(local::KIND, name);
-    let plain = |function| sample(function, |_| {});
+    let plain = |function| Sample::new(function, |_| {});
     let mut pass = function("pass").with_command("python3").with_args(["-c", "print('{x}')"]);
     pass.spec.mode = "pass".to_owned();
     kind_conformance(
         &LocalRuntime,
         &[
             plain(function("whole-program").with_code(CODE)),
-            sample(function("its-handler").with_code(CODE).with_handler("fit"), |run| {
+            Sample::new(function("its-handler").with_code(CODE).with_handler("fit"), |run| {
                 run.spec.parameters.insert("depth".to_owned(), 4.into());
             }),
-            sample(function("file").with_command("train.py"), |run| run.spec.handler = "fit".to_owned()),
+            Sample::new(function("file").with_command("train.py"), |run| run.spec.handler = "fit".to_owned()),
             plain(function("module").with_handler("package.module:fit")),
             plain(function("packages").with_code(CODE).with_requirements(["scikit-learn"])),
             plain(function("script").embed_code("report.sh", "echo hello\n").with_workdir("data")),
-            sample(function("program").with_command("echo").with_args(["--n={n}", "{{n}}"]), |run| {
+            Sample::new(function("program").with_command("echo").with_args(["--n={n}", "{{n}}"]), |run| {
                 run.spec.parameters.insert("n".to_owned(), 3.into());
             }),
-            sample(pass, |run| {
+            Sample::new(pass, |run| {
                 run.spec.parameters.insert("x".to_owned(), "y".into());
             }),
         ],
@@ -71,7 +62,7 @@ runtime_local::handler!(double);
 #[test]
 fn handler_is_a_kind() {
     let function = |name: &str| Function::new(handler::KIND, name);
-    let plain = |function| sample(function, |_| {});
+    let plain = |function| Sample::new(function, |_| {});
     let mut reuse = function("reuse").with_code(CODE).with_handler("fit");
     reuse.spec.extra.insert("reuse".to_owned(), true.into());
     kind_conformance(
@@ -79,9 +70,9 @@ fn handler_is_a_kind() {
         &[
             plain(function("carried").with_code(CODE).with_handler("fit")),
             plain(reuse),
-            sample(function("file").with_command("train.py"), |run| run.spec.handler = "fit".to_owned()),
+            Sample::new(function("file").with_command("train.py"), |run| run.spec.handler = "fit".to_owned()),
             plain(function("module").with_handler("package.module:fit")),
-            sample(function("rust").with_handler("double"), |run| {
+            Sample::new(function("rust").with_handler("double"), |run| {
                 run.spec.parameters.insert("n".to_owned(), 3.into());
             }),
         ],

@@ -230,7 +230,7 @@ fn processes(uid: &str) -> Vec<(Pid, &'static str)> {
 fn killed_at_any_moment() {
     let Some(folder) = dask() else { return };
     let times =
-        std::env::var("RUNTIMES_TEST_KILLS").ok().and_then(|times| times.parse().ok()).unwrap_or(2_u64);
+        std::env::var("RUNTIMES_TEST_KILLS").ok().and_then(|times| times.parse().ok()).unwrap_or(1_u64);
     let mut random = u64::from(std::process::id());
     let mut below = |limit: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -19,6 +19,18 @@ pub struct Sample {
     pub run: Run,
 }
 
+impl Sample {
+    /// A run of this function, which has a uid and a name, and what else it needs.
+    pub fn new(function: Function, change: impl FnOnce(&mut Run)) -> Self {
+        let mut run = Run::default();
+        run.metadata.uid = "0123456789abcdef0123456789abcdef".to_owned();
+        run.metadata.name = function.metadata.name.clone();
+        run.metadata.project = "default".to_owned();
+        change(&mut run);
+        Self { function, run }
+    }
+}
+
 /// Checks a kind that is linked into this program, by functions that it must take. The samples should differ: one for
 /// each way in which the kind can describe work.
 ///
