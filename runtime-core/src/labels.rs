@@ -56,6 +56,10 @@ pub const RUNTIMES: &str = "runtimes";
 pub const RUN: &str = "runtimes/run";
 /// Label on objects of a cluster: which attempt of that run, from 0.
 pub const ATTEMPT: &str = "runtimes/attempt";
+/// Label on pods of a run that are not its main one: which part of it they are (`scheduler`).
+pub const PART: &str = "runtimes/part";
+/// Label on pods of a run that are not its main one: `service` or `worker`, as [`crate::plan::Role`] says.
+pub const ROLE: &str = "runtimes/role";
 /// Annotation on a run: the context of the cluster on which it runs.
 pub const CONTEXT: &str = "runtimes/context";
 /// Annotation on a run: the namespace in which its objects are.

@@ -74,6 +74,17 @@ pub enum Role {
     Main,
 }
 
+impl Role {
+    /// As it is written: `service`, `worker`, `main`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Worker => "worker",
+            Self::Main => "main",
+        }
+    }
+}
+
 /// One process of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Process {

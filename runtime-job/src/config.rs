@@ -2,7 +2,7 @@
 
 use runtime_core::{
     Error, Function, Result,
-    cluster::{Cluster, Style},
+    cluster::{Agent, Cluster, Style},
     plan::program::Mode,
     serde_json::Value,
 };
@@ -21,16 +21,6 @@ pub enum Wrapper {
     Job,
     /// Nothing: a bare Pod, as MLRun has it.
     Pod,
-}
-
-/// Who runs Python code in the container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Agent {
-    /// Ours, from a ConfigMap: any image with Python 3.9 or later will do.
-    #[default]
-    Runtimes,
-    /// The `mlrun` of the image.
-    Mlrun,
 }
 
 /// What the kind `job` reads of a function.
@@ -64,15 +54,7 @@ impl JobConfig {
                     .help("`job` for a Job of Kubernetes, `pod` for a Pod alone"));
             }
         };
-        let agent = match field("agent") {
-            None => Agent::default(),
-            Some(Value::String(text)) if text == "runtimes" || text.is_empty() => Agent::Runtimes,
-            Some(Value::String(text)) if text == "mlrun" => Agent::Mlrun,
-            Some(other) => {
-                return Err(Error::invalid("spec.agent", format!("{other} runs no code"))
-                    .help("`runtimes` for any image with Python 3, `mlrun` for one with MLRun"));
-            }
-        };
+        let agent = Agent::of(function)?;
         let queue_name = match field("queue_name") {
             None => String::new(),
             Some(Value::String(text)) => text.clone(),
@@ -94,14 +76,6 @@ impl JobConfig {
             })?,
         };
         Ok(Self { agent, mode: Mode::of(function)?, wrapper, queue_name, ttl_seconds_after_finished })
-    }
-
-    /// Who runs Python code there.
-    pub(crate) fn agent_on(&self, cluster: &Cluster) -> Agent {
-        match cluster.style {
-            Style::Mlrun => Agent::Mlrun,
-            Style::Native => self.agent,
-        }
     }
 
     /// What carries the pod there.

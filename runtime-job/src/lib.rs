@@ -1,17 +1,15 @@
 #![doc = include_str!("../README.md")]
 
-mod agent;
 mod build;
-mod command;
 mod config;
 mod host;
 mod render;
 mod runtime;
 mod status;
 
-pub use config::{Agent, JobConfig, Wrapper};
+pub use config::{JobConfig, Wrapper};
 pub use runtime::JobRuntime;
-pub use runtime_core::inventory;
+pub use runtime_core::{cluster::Agent, inventory};
 
 use runtime_core::{Registry, Result};
 

@@ -1,27 +1,24 @@
 //! Pure: function and run -> objects for a cluster.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use runtime_core::{
-    Error, ErrorKind, Function, Result, Run,
-    cluster::{Cluster, Workload, object_name, variable, verbatim},
+    Function, Result, Run,
+    cluster::{Carry, Cluster, Program},
     k8s_openapi::{
         api::{
             batch::v1::{
                 Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
             },
-            core::v1::{Container, Pod, PodSpec, PodTemplateSpec},
+            core::v1::{Pod, PodSpec, PodTemplateSpec},
         },
         apimachinery::pkg::apis::meta::v1::ObjectMeta,
     },
     plan::{ClusterPlan, Manifest},
-    run::{Retry, SecretSources, Thresholds},
+    run::{Retry, Thresholds},
 };
 
-use crate::{
-    agent, command,
-    config::{Agent, JobConfig, Wrapper},
-};
+use crate::config::{JobConfig, Wrapper};
 
 /// What a queue's label is called.
 const QUEUE: &str = "kueue.x-k8s.io/queue-name";
@@ -29,52 +26,12 @@ const QUEUE: &str = "kueue.x-k8s.io/queue-name";
 /// The objects of a run.
 pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
     let config = JobConfig::of(function)?;
-    run.spec.validate()?;
     let thresholds = Thresholds::of(&[&function.spec.pod.state_thresholds, &run.spec.state_thresholds])?;
-    let mut workload = Workload::new(function, run, cluster)?;
-    let mut objects = std::mem::take(&mut workload.secrets);
-    let agent = config.agent_on(cluster);
-    if agent == Agent::Runtimes {
-        check_sources(run)?;
-    }
-    let (started, ours) = match agent {
-        Agent::Mlrun => (command::of_mlrun(&workload.function, run, config.mode)?, false),
-        Agent::Runtimes => agent::of(&workload.function, run, config.mode)?,
-    };
-
-    let name = object_name(run, cluster.attempt, 5);
-    if let Some(file) = started.file {
-        let (map, volume, mount) = command::code_file(file, workload.metadata(format!("{name}-code")));
-        workload.function = workload.function.with_volume(volume).with_volume_mount(mount);
-        objects.push(Manifest::ConfigMap(Arc::new(map)));
-    }
-    if ours {
-        let (map, volume, mount) = agent::files(workload.metadata(String::new()).namespace);
-        workload.function = workload.function.with_volume(volume).with_volume_mount(mount);
-        objects.insert(0, Manifest::ConfigMap(map));
-    }
-    let mut env = workload.run_env()?;
-    if ours {
-        env.extend(agent::env());
-    }
-    if !function.spec.pythonpath.is_empty() {
-        env.push(variable("PYTHONPATH", function.spec.pythonpath.as_str()));
-    }
-    env.extend(started.code.map(|code| variable("MLRUN_EXEC_CODE", code)));
-    let mut env = workload.env(env);
-    if agent == Agent::Mlrun {
-        env = workload.with_mlrun_secrets(env);
-    }
-    let metadata = workload.metadata(name);
-    let container = Container {
-        name: "base".to_owned(),
-        env: Some(env),
-        command: words(started.command, agent),
-        args: words(started.args, agent),
-        working_dir: started.workdir,
-        ..Container::default()
-    };
-    let spec = workload.pod_spec(container);
+    let who = (cluster.agent(config.agent), config.mode);
+    let mut program = Program::new(function, run, cluster, who, Carry::Variable)?;
+    let mut objects = std::mem::take(&mut program.objects);
+    let metadata = program.metadata();
+    let spec = program.pod_spec();
     objects.push(match config.wrapper_on(cluster) {
         Wrapper::Pod => Manifest::Pod(Box::new(Pod { metadata, spec: Some(spec), ..Pod::default() })),
         Wrapper::Job => {
@@ -83,30 +40,6 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
         }
     });
     Ok(ClusterPlan { objects, deadline: thresholds.executing, notes: Vec::new() })
-}
-
-/// What is started. Under our agent its words are those that it has on any machine; MLRun leaves them to the cluster.
-fn words(words: Vec<String>, agent: Agent) -> Option<Vec<String>> {
-    let words = match agent {
-        Agent::Runtimes => words.into_iter().map(verbatim).collect(),
-        Agent::Mlrun => words,
-    };
-    Some(words).filter(|words| !words.is_empty())
-}
-
-/// Our agent reads no vault.
-fn check_sources(run: &Run) -> Result<()> {
-    for (index, source) in run.spec.secret_sources.iter().enumerate() {
-        if matches!(source, SecretSources::Vault { .. }) {
-            let message = format!("secrets of the kind `{}` are read by MLRun alone", source.kind());
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .at(format!("spec.secret_sources[{index}]"))
-                .help(
-                    "write `agent: mlrun` and an image with MLRun, or keep them: runtimes secret set NAME",
-                ));
-        }
-    }
-    Ok(())
 }
 
 /// A Job around the pod. What fails is tried again by whoever keeps the run's record, as another attempt; here a pod is

@@ -2,13 +2,13 @@
 
 use runtime_core::{
     Capability, Function, Plan, Result, Run, Runtime,
-    cluster::Cluster,
+    cluster::{Cluster, check_handler},
     plan::{ClusterPlan, Image, program},
     run::Verdict,
     target::Observation,
 };
 
-use crate::{KIND, build, command, config, config::JobConfig, host, render, status};
+use crate::{KIND, build, config, config::JobConfig, host, render, status};
 
 /// The kind `job`.
 pub struct JobRuntime;
@@ -41,7 +41,7 @@ impl Runtime for JobRuntime {
     }
 
     fn validate(&self, function: &Function, run: &Run) -> Result<()> {
-        command::check_handler(run, JobConfig::of(function)?.mode)?;
+        check_handler(run, JobConfig::of(function)?.mode)?;
         // What lies in an image is not known; whether this machine has it, its plan says.
         program::check_code(function, run)
     }

@@ -1,8 +1,9 @@
 //! The connection to a cluster: what all its runs share.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use kube::{Api, Client, api::ListParams};
@@ -25,6 +26,9 @@ use super::{
     turns::Turns,
     watch::Watches,
 };
+
+/// How long it may take to say what it serves, which most runs do not need.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// How many functions are known to be accepted.
 const KNOWN: usize = 1000;
@@ -85,6 +89,16 @@ impl Link {
         let ask = Ask { verb: "list", resource: "pods", name: "", namespace: &self.namespace };
         let params = ListParams::default().limit(1);
         self.calls.ask(ask, CHECK, || pods.list_metadata(&params)).await.map(drop)
+    }
+
+    /// The groups and versions that the server serves; `None` where it does not say so.
+    pub(super) async fn api_versions(&self) -> Option<BTreeSet<String>> {
+        let ask = Ask { verb: "get", resource: "apis", name: "", namespace: "" };
+        let groups = self.calls.ask(ask, GLANCE, || self.client.list_api_groups()).await;
+        let groups =
+            groups.inspect_err(|error| tracing::debug!(%error, "what the cluster serves is not known"));
+        let versions = groups.ok()?.groups.into_iter().flat_map(|group| group.versions);
+        Some(versions.map(|version| version.group_version).collect())
     }
 
     /// Says what the cluster would not take, before anything is made. What it took of a version of a function, it takes

@@ -40,7 +40,10 @@ use runtime_core::{
     run::RunKey,
     target::{Event, Job, Leftover},
 };
-use tokio::sync::{OnceCell, mpsc};
+use tokio::{
+    sync::{OnceCell, mpsc},
+    time::Instant,
+};
 
 pub use election::{Election, ElectionOptions, Lost, Standing, Term};
 use follow::Drive;
@@ -52,12 +55,19 @@ use crate::stop::{self, Stopper};
 /// How many events may wait to be taken.
 const EVENTS: usize = 256;
 
+/// How long what a cluster serves is taken as true: operators are installed while somebody follows runs.
+const KNOWN: Duration = Duration::from_secs(60);
+
+/// After which time a cluster is asked again that did not say what it serves.
+const UNKNOWN: Duration = Duration::from_secs(5);
+
 /// The target "kubernetes". It connects when it is first needed.
 pub struct Kubernetes {
     options: ClusterOptions,
     client: Option<kube::Client>,
     link: OnceCell<Arc<Link>>,
-    cluster: OnceCell<Arc<Cluster>>,
+    /// What is known of the cluster, and until when that is taken as true.
+    cluster: tokio::sync::Mutex<Option<(Arc<Cluster>, Instant)>>,
     /// Clusters of other contexts, where runs of earlier orchestrators are.
     others: tokio::sync::Mutex<HashMap<String, Arc<Link>>>,
     active: Mutex<HashMap<RunKey, Active>>,
@@ -87,7 +97,7 @@ impl Kubernetes {
             options,
             client: None,
             link: OnceCell::new(),
-            cluster: OnceCell::new(),
+            cluster: tokio::sync::Mutex::default(),
             others: tokio::sync::Mutex::default(),
             active: Mutex::default(),
         }
@@ -147,12 +157,21 @@ impl Target for Kubernetes {
     }
 
     async fn cluster(&self) -> Result<Option<Arc<Cluster>>> {
-        let cluster = self.cluster.get_or_try_init(|| async {
-            let link = self.link().await?;
-            let (namespace, context) = (link.namespace.clone(), link.context.clone());
-            Ok::<_, Error>(Arc::new(Cluster { namespace, context, ..self.options.cluster.clone() }))
-        });
-        cluster.await.map(|cluster| Some(Arc::clone(cluster)))
+        let mut known = self.cluster.lock().await;
+        if let Some((cluster, until)) = &*known
+            && Instant::now() < *until
+        {
+            return Ok(Some(Arc::clone(cluster)));
+        }
+        let link = self.link().await?;
+        let (namespace, context) = (link.namespace.clone(), link.context.clone());
+        let served = link.api_versions().await;
+        let until = Instant::now() + if served.is_some() { KNOWN } else { UNKNOWN };
+        let before = known.take().and_then(|(cluster, _)| cluster.api_versions.clone());
+        let api_versions = served.or(before);
+        let cluster = Arc::new(Cluster { namespace, context, api_versions, ..self.options.cluster.clone() });
+        *known = Some((Arc::clone(&cluster), until));
+        Ok(Some(cluster))
     }
 
     async fn check(&self, job: &Job) -> Result<Vec<String>> {

@@ -10,13 +10,14 @@ mod image;
 mod mount;
 mod names;
 mod preemption;
+mod program;
 mod resources;
 mod secrets;
 mod selector;
 mod settings;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -27,6 +28,7 @@ pub use env::{ENDPOINT_TOKEN, ENDPOINT_URL, MAX_VARIABLE, expand, token_secret, 
 pub use given::{SECRETS_DIR, fill_run_secret, run_secret_name};
 pub use image::full_image;
 pub use names::{label_value, object_name};
+pub use program::{Agent, CODE_DIR, Carry, Program, check_handler};
 pub use secrets::project_secret_name;
 pub use settings::{
     Builder, Encoded, Httpdb, Requirements, Settings, StateThresholds, Storage, preset as preset_settings,
@@ -78,6 +80,8 @@ pub struct Cluster {
     pub endpoint: String,
     /// The context by which the cluster is found, for the record.
     pub context: String,
+    /// The groups and versions that the cluster serves (`apps/v1`); `None`: not known.
+    pub api_versions: Option<BTreeSet<String>>,
     /// The keys of the secrets that whoever starts the run gives to its pods; `None`: none.
     pub run_secrets: Option<Vec<String>>,
 }
@@ -98,6 +102,7 @@ impl Default for Cluster {
             attempt: 0,
             endpoint: String::new(),
             context: String::new(),
+            api_versions: None,
             run_secrets: None,
         }
     }
@@ -122,6 +127,7 @@ struct Context {
     global_secrets: Vec<String>,
     default_service_account: String,
     allowed_service_accounts: Vec<String>,
+    api_versions: Option<BTreeSet<String>>,
 }
 
 /// What of a project's spec counts; it has more.
@@ -138,6 +144,11 @@ impl Cluster {
             (Style::Native, own) if !own.is_empty() => own,
             _ => &self.namespace,
         }
+    }
+
+    /// Whether the cluster serves a group in a version (`kubernetes.dask.org/v1`); `None`, where that is not known.
+    pub fn serves(&self, api_version: &str) -> Option<bool> {
+        self.api_versions.as_ref().map(|served| served.contains(api_version))
     }
 
     /// Reads what a rendering must know: `namespace`, `client_version`, `config` (settings of MLRun by their names with
@@ -169,6 +180,7 @@ impl Cluster {
             attempt: 0,
             endpoint: String::new(),
             context: String::new(),
+            api_versions: context.api_versions,
             run_secrets: None,
         })
     }

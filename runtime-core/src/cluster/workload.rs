@@ -8,7 +8,10 @@ use super::{
     Cluster, Style, env, full_image, given, mount, names::label_value, preemption, resources, secrets,
     selector,
 };
-use crate::{Error, Function, Result, Run, labels, plan::Manifest};
+use crate::{
+    Error, Function, Result, Run, labels,
+    plan::{Manifest, Role},
+};
 
 /// A function and a run with all that the service and the project add to them.
 #[derive(Clone)]
@@ -87,6 +90,23 @@ impl<'a> Workload<'a> {
     /// Labels and annotations of what the run creates, under this name.
     pub fn metadata(&self, name: String) -> ObjectMeta {
         pod_metadata(&self.function, self.run, self.cluster, name)
+    }
+
+    /// Labels of pods that others make for the run (an operator, a Deployment): by these whoever follows the run finds
+    /// them, and what they are to it. In MLRun's style, the run's own labels alone.
+    pub fn part_labels(&self, part: &str, role: Role) -> BTreeMap<String, String> {
+        let mut all = run_labels(&self.function, self.run, self.cluster);
+        if self.cluster.style == Style::Native {
+            let mut put = |key: &str, value: &str| all.insert(key.to_owned(), value.to_owned());
+            put(labels::MANAGED_BY, labels::RUNTIMES);
+            put(labels::RUN, &self.run.key().to_string());
+            put(labels::ATTEMPT, &self.cluster.attempt.to_string());
+            if role != Role::Main {
+                put(labels::PART, part);
+                put(labels::ROLE, role.as_str());
+            }
+        }
+        all
     }
 
     /// The pod of this container: what the function says of where and as whom it runs is added.

@@ -2,21 +2,21 @@
 
 use std::path::Path;
 
-use runtime_core::{
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, ConfigMapVolumeSource, Volume, VolumeMount},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::{CODE_DIR, Carry};
+use crate::{
     Error, ErrorKind, Function, Result, Run,
     cluster::MAX_VARIABLE,
-    k8s_openapi::{
-        api::core::v1::{ConfigMap, ConfigMapVolumeSource, Volume, VolumeMount},
-        apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    },
     plan::{
         host::{fill, handler},
         program::Mode,
     },
 };
 
-/// Where code is mounted that is too large for a variable.
-pub(crate) const CODE_DIR: &str = "/runtimes/code";
 /// The name of its volume.
 const CODE_VOLUME: &str = "runtimes-code";
 /// How much a config map may hold, less room for the rest of the object.
@@ -24,21 +24,21 @@ const MAX_CONFIG_MAP: usize = (1 << 20) - 16 * 1024;
 
 /// What a container starts.
 #[derive(Default)]
-pub(crate) struct Command {
+pub(super) struct Command {
     /// The program; empty: the image's own.
-    pub(crate) command: Vec<String>,
+    pub(super) command: Vec<String>,
     /// Its arguments.
-    pub(crate) args: Vec<String>,
+    pub(super) args: Vec<String>,
     /// The code, base64, where it is given as a variable.
-    pub(crate) code: Option<String>,
+    pub(super) code: Option<String>,
     /// The code, where it is given as a file: its name and its text.
-    pub(crate) file: Option<(String, String)>,
+    pub(super) file: Option<(String, String)>,
     /// The working directory.
-    pub(crate) workdir: Option<String>,
+    pub(super) workdir: Option<String>,
 }
 
 /// What MLRun starts for the run.
-pub(crate) fn of_mlrun(function: &Function, run: &Run, mode: Mode) -> Result<Command> {
+pub(super) fn of_mlrun(function: &Function, run: &Run, mode: Mode) -> Result<Command> {
     let spec = &function.spec;
     let build = &spec.build;
     check_handler(run, mode)?;
@@ -56,7 +56,7 @@ pub(crate) fn of_mlrun(function: &Function, run: &Run, mode: Mode) -> Result<Com
     if !has_code && archive.is_none() && mode == Mode::Pass {
         return passed(function, run, workdir);
     }
-    let (code, file) = if has_code { carried(function)? } else { (None, None) };
+    let (code, file) = if has_code { carried(function, Carry::Variable)? } else { (None, None) };
     let mut args: Vec<String> =
         ["run", "--name", run.metadata.name.as_str(), "--from-env"].map(str::to_owned).into();
     let mut option = |name: &str, value: &str| {
@@ -83,7 +83,10 @@ pub(crate) fn of_mlrun(function: &Function, run: &Run, mode: Mode) -> Result<Com
 }
 
 /// A command that is passed as it is calls nothing in it.
-pub(crate) fn check_handler(run: &Run, mode: Mode) -> Result<()> {
+///
+/// # Errors
+/// `Invalid`, where the run names a handler of one.
+pub fn check_handler(run: &Run, mode: Mode) -> Result<()> {
     if mode == Mode::Pass && !run.spec.handler.is_empty() {
         return Err(Error::invalid("run.spec.handler", "a command that is passed as it is has no handler")
             .help("leave the handler out, or `mode: pass`"));
@@ -92,7 +95,7 @@ pub(crate) fn check_handler(run: &Run, mode: Mode) -> Result<()> {
 }
 
 /// The command as it stands, with the run's parameters in it.
-pub(crate) fn passed(function: &Function, run: &Run, workdir: Option<String>) -> Result<Command> {
+pub(super) fn passed(function: &Function, run: &Run, workdir: Option<String>) -> Result<Command> {
     let spec = &function.spec;
     let command = fill(&spec.command, 0, run).map_err(|error| error.at("spec.command"))?;
     let args = spec.args.iter().enumerate().map(|(index, arg)| fill(arg, index, run));
@@ -100,11 +103,14 @@ pub(crate) fn passed(function: &Function, run: &Run, workdir: Option<String>) ->
     Ok(Command { command, args: args.collect::<Result<_>>()?, workdir, ..Command::default() })
 }
 
-/// The function's code: as it is where it fits into a variable, else as a file.
+/// The function's code: as it is where it may be in a variable and fits into one, else as a file.
 #[allow(clippy::type_complexity, reason = "one or the other")]
-pub(crate) fn carried(function: &Function) -> Result<(Option<String>, Option<(String, String)>)> {
+pub(super) fn carried(
+    function: &Function,
+    carry: Carry,
+) -> Result<(Option<String>, Option<(String, String)>)> {
     let encoded = &function.spec.build.function_source_code;
-    if encoded.len() + "MLRUN_EXEC_CODE=".len() <= MAX_VARIABLE {
+    if carry == Carry::Variable && encoded.len() + "MLRUN_EXEC_CODE=".len() <= MAX_VARIABLE {
         return Ok((Some(encoded.clone()), None));
     }
     let Some(code) = function.code()? else { return Ok((None, None)) };
@@ -124,7 +130,7 @@ pub(crate) fn carried(function: &Function) -> Result<(Option<String>, Option<(St
 
 /// The working directory: below the source where that is in the image. Where it is fetched at the start, what fetches
 /// it goes there.
-pub(crate) fn workdir(function: &Function, fetched: bool) -> Option<String> {
+pub(super) fn workdir(function: &Function, fetched: bool) -> Option<String> {
     let workdir = function.spec.workdir.as_str();
     let root = function.spec.build.source_code_target_dir.as_str();
     if fetched {
@@ -138,7 +144,7 @@ pub(crate) fn workdir(function: &Function, fetched: bool) -> Option<String> {
 }
 
 /// The config map with the code, its volume, and where it is mounted.
-pub(crate) fn code_file(
+pub(super) fn code_file(
     (name, text): (String, String),
     metadata: ObjectMeta,
 ) -> (ConfigMap, Volume, VolumeMount) {

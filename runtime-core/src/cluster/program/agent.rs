@@ -5,22 +5,25 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use runtime_core::{
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, ConfigMapVolumeSource, EnvVar, KeyToPath, Volume, VolumeMount},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde_json::{Value, json};
+
+use super::{
+    CODE_DIR, Carry,
+    command::{Command, carried, check_handler, passed, workdir},
+};
+use crate::{
     Error, Function, Result, Run, agent,
     cluster::variable,
-    k8s_openapi::{
-        api::core::v1::{ConfigMap, ConfigMapVolumeSource, EnvVar, KeyToPath, Volume, VolumeMount},
-        apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    },
     labels,
     plan::{
         host::{fill, handler},
         program::Mode,
     },
-    serde_json::{Value, json},
 };
-
-use crate::command::{CODE_DIR, Command, carried, check_handler, passed, workdir};
 
 /// Where the agent is mounted.
 const AGENT_DIR: &str = "/runtimes/agent";
@@ -31,7 +34,7 @@ const CODE: &str = "MLRUN_EXEC_CODE";
 
 /// What our agent starts for the run; for what is no Python and passed as it is, the program itself. The second value
 /// says whether the agent is needed.
-pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<(Command, bool)> {
+pub(super) fn of(function: &Function, run: &Run, mode: Mode, carry: Carry) -> Result<(Command, bool)> {
     check_handler(run, mode)?;
     let spec = &function.spec;
     let build = &spec.build;
@@ -41,7 +44,7 @@ pub(crate) fn of(function: &Function, run: &Run, mode: Mode) -> Result<(Command,
     if mode == Mode::Pass && !has_code && source.is_none() {
         return passed(function, run, workdir).map(|command| (command, false));
     }
-    let (code, file) = if has_code { carried(function)? } else { (None, None) };
+    let (code, file) = if has_code { carried(function, carry)? } else { (None, None) };
     let args = spec.args.iter().enumerate().map(|(index, arg)| fill(arg, index, run));
     let args = args.collect::<Result<Vec<_>>>()?;
     let handler = handler(function, run).filter(|_| mode == Mode::Agent);
@@ -160,7 +163,7 @@ fn no_handler(program: &str, handler: &str) -> Error {
 }
 
 /// The variables that Python in a container needs.
-pub(crate) fn env() -> [EnvVar; 2] {
+pub(super) fn env() -> [EnvVar; 2] {
     // Whoever waits for the log wants each line when it is printed; what is mounted cannot be written.
     [variable("PYTHONUNBUFFERED", "1"), variable("PYTHONDONTWRITEBYTECODE", "1")]
 }
@@ -185,7 +188,7 @@ fn config_map(name: &str, namespace: Option<String>) -> Arc<ConfigMap> {
 }
 
 /// The config map with the agent, which all runs of a namespace share; its volume, and where it is mounted.
-pub(crate) fn files(namespace: Option<String>) -> (Arc<ConfigMap>, Volume, VolumeMount) {
+pub(super) fn files(namespace: Option<String>) -> (Arc<ConfigMap>, Volume, VolumeMount) {
     let name = format!("runtimes-agent-{}", agent::version());
     let map = config_map(&name, namespace);
     let items = agent::FILES.iter().map(|(name, _)| KeyToPath {
