@@ -51,6 +51,11 @@ pub trait Runtime: Send + Sync {
         &[]
     }
 
+    /// The types of objects that operators act on and that are made for its runs: group and version, and kind.
+    fn resources(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// Says what is wrong with the function, or with the run of it, before anything is started. The code is
     /// there: `function.code()` has it where it can be known.
     ///

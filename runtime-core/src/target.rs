@@ -135,6 +135,12 @@ pub trait Target: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Says which types of objects runs may have there, beside those that every cluster has, so that none is forgotten when
+    /// what a run made is taken away. Called once, before anything else: group and version, and kind.
+    fn expect(&self, resources: &[(&'static str, &'static str)]) {
+        let _ = resources;
+    }
+
     /// Stops everything that was started by this instance and may not outlive it; called once, at the end.
     async fn close(&self) {}
 }

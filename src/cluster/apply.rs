@@ -50,10 +50,17 @@ pub(super) fn resource(api_version: &str, kind: &str) -> ApiResource {
     }
 }
 
+/// Whether a type is an operator's: groups of Kubernetes itself have no dot, or end so.
+pub(super) fn is_custom(resource: &ApiResource) -> bool {
+    resource.group.contains('.') && !resource.group.ends_with(".k8s.io")
+}
+
 /// An object that the server has made.
 pub(super) enum Made {
     Pod(Box<Pod>),
     Job(Box<Job>),
+    /// An object of an operator.
+    Custom(Box<DynamicObject>),
     Other(Box<Other>),
 }
 
@@ -69,6 +76,7 @@ impl Made {
         let metadata = match self {
             Self::Pod(pod) => &pod.metadata,
             Self::Job(job) => &job.metadata,
+            Self::Custom(object) => &object.metadata,
             Self::Other(other) => &other.metadata,
         };
         metadata.uid.clone().unwrap_or_default()
@@ -95,6 +103,11 @@ impl Sent {
             _ => namespace.to_owned(),
         };
         Ok(Self { resource, namespace, name: manifest.name().to_owned(), value })
+    }
+
+    /// Whether it is of a type that an operator has brought, as their groups are named.
+    pub(super) fn is_custom(&self) -> bool {
+        is_custom(&self.resource)
     }
 
     pub(super) fn ask(&self, verb: &'static str) -> Ask<'_> {
@@ -137,6 +150,7 @@ impl Link {
         Ok(match sent.resource.kind.as_str() {
             "Pod" => Made::Pod(self.put(sent).await?),
             "Job" => Made::Job(self.put(sent).await?),
+            _ if sent.is_custom() => Made::Custom(self.put(sent).await?),
             _ => Made::Other(self.put(sent).await?),
         })
     }

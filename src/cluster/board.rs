@@ -100,6 +100,10 @@ impl Board {
     }
 
     pub(super) fn put_job(&self, id: &str, job: JobSeen) {
+        // What an operator makes may have the labels of its own.
+        if self.entries().names.get(&job.name).is_none_or(|of| of != id) {
+            return;
+        }
         self.update(id, |seen| {
             let new = seen.job.as_ref() != Some(&job);
             // Of one that is gone the last word has been said.
@@ -139,6 +143,7 @@ impl Board {
         match made {
             Made::Pod(pod) => self.found(id, iter::empty(), iter::once(seen::pod(pod))),
             Made::Job(job) => self.found(id, iter::once(seen::job(job)), iter::empty()),
+            Made::Custom(custom) => self.found(id, iter::once(seen::custom(custom)), iter::empty()),
             Made::Other(_) => {}
         }
     }
@@ -146,7 +151,7 @@ impl Board {
     /// The objects of a type that are followed and that a list of the namespace did not have.
     pub(super) fn unlisted(
         &self,
-        known: fn(&Seen) -> Vec<Known>,
+        known: impl Fn(&Seen) -> Vec<Known>,
         namespace: &str,
         listed: &HashSet<String>,
     ) -> Vec<(String, Known)> {

@@ -1,8 +1,11 @@
 //! Pure: why a run waits or ended, as the cluster says it: the reason, the evidence, and what to do.
 
-use runtime_core::run::{Cause, Reason};
+use runtime_core::{
+    plan::Role,
+    run::{Cause, Reason},
+};
 
-use super::seen::{PodSeen, Seen, State};
+use super::seen::{PodSeen, Seen, State, Warning};
 
 /// What a waiting pod waits for, where that is more than its turn.
 pub(super) fn of_waiting(pod: &PodSeen) -> Option<Cause> {
@@ -118,7 +121,7 @@ pub(super) fn of_end(pod: &PodSeen) -> Option<Cause> {
             | "Terminated"
             | "Shutdown" => Cause::new(Reason::NodeLost, format!("its node {node} went away: {message}"))
                 .help("let it be tried again (`retry`)"),
-            "DeadlineExceeded" => of_job(reason, message),
+            "DeadlineExceeded" => of_job("Job", reason, message),
             "OutOfcpu" | "OutOfmemory" | "OutOfpods" | "NodeAffinity" | "UnexpectedAdmissionError" => {
                 Cause::new(Reason::Unschedulable, format!("{node} did not take it: {message}"))
                     .help("let it be tried again (`retry`)")
@@ -132,7 +135,7 @@ pub(super) fn of_end(pod: &PodSeen) -> Option<Cause> {
 }
 
 /// Why a Job failed without a pod that says so.
-pub(super) fn of_job(reason: &str, message: &str) -> Cause {
+pub(super) fn of_job(kind: &str, reason: &str, message: &str) -> Cause {
     match reason {
         "DeadlineExceeded" => {
             Cause::new(Reason::DeadlineExceeded, "the cluster stopped it: it took longer than its pod may")
@@ -140,15 +143,23 @@ pub(super) fn of_job(reason: &str, message: &str) -> Cause {
         }
         _ => Cause::new(
             Reason::Lost,
-            format!("its Job failed, and no pod of it is left: {message} ({reason})"),
+            format!("its {kind} failed, and no pod of it is left: {message} ({reason})"),
         ),
     }
 }
 
 /// What the warnings about a run's objects say, where the objects themselves do not.
 pub(super) fn of_warnings(seen: &Seen) -> Option<Cause> {
-    let latest = seen.warnings.iter().max_by_key(|(_, warning)| warning.time);
-    let (reason, warning) = latest?;
+    // What is said of its other pods is not about the one that counts.
+    let about_main =
+        |warning: &Warning| seen.pods.get(&warning.about).is_none_or(|pod| pod.role == Role::Main);
+    let own = seen.warnings.iter().filter(|(_, warning)| about_main(warning));
+    let latest = own.max_by_key(|(_, warning)| warning.time);
+    of_warning(latest?)
+}
+
+/// What a warning of this reason says.
+pub(super) fn of_warning((reason, warning): (&String, &Warning)) -> Option<Cause> {
     let message = &warning.message;
     match reason.as_str() {
         "FailedCreate" => Some(refused(message)),

@@ -3,10 +3,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
+use kube::api::ApiResource;
 use runtime_core::{
     Error, ErrorKind, Result, RunState,
     cluster::{fill_run_secret, run_secret_name},
     jiff::{SignedDuration, Timestamp},
+    logs::{LogPosition, Stream},
     plan::{ClusterPlan, Manifest, Role},
     run::{Cause, Reason, RunKey},
     target::{Event, Exit, Job, Observation, Part, Phase},
@@ -23,7 +26,8 @@ use super::{
     board::Followed,
     log,
     observe::{is_guessed, observe},
-    seen::{Seen, State},
+    parts::{self, lost_service},
+    seen::{PodSeen, Seen, State},
 };
 use crate::stop::Stops;
 
@@ -33,6 +37,12 @@ const LAST_LINES: Duration = Duration::from_secs(60);
 /// After the grace, how long a node may take to say that a pod has ended.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// How long the last lines of pods that go on are waited for.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// How many logs of other pods are followed for one run.
+const LOGS: usize = 100;
+
 /// As exactly as a cluster tells times.
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
@@ -41,8 +51,10 @@ pub(super) struct Drive {
     pub(super) link: Arc<Link>,
     pub(super) key: RunKey,
     pub(super) attempt: u32,
-    /// The last line of the log that is stored: its time, and how many have it.
-    pub(super) last: Option<(Timestamp, u32)>,
+    /// How much of the log is stored already.
+    pub(super) stored: LogPosition,
+    /// The type of its main object, where that is an operator's.
+    pub(super) main: Option<Box<ApiResource>>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) aborts: Stops,
     pub(super) followed: Followed,
@@ -58,6 +70,8 @@ pub(super) struct Drive {
     pub(super) deleted: HashMap<String, Instant>,
     /// Why what is to stop cannot be stopped.
     pub(super) refused: Option<Cause>,
+    /// The logs of its other pods, by their names.
+    pub(super) logs: HashMap<String, Log>,
 }
 
 /// What was done of an attempt that is followed.
@@ -101,10 +115,12 @@ enum Stopping {
     No,
     Asked,
     Overdue,
+    /// Something ended that it cannot go on without.
+    Alone,
 }
 
-/// The log of the pod that counts.
-struct Log {
+/// The log of a pod.
+pub(super) struct Log {
     pod: String,
     task: JoinHandle<()>,
     ended: channel::Sender<bool>,
@@ -190,7 +206,11 @@ impl Drive {
     async fn find(&self) -> bool {
         let run = self.key.to_string();
         loop {
-            match self.link.find(&self.followed, &self.namespace, &run, self.attempt).await {
+            match self
+                .link
+                .find(&self.followed, &self.namespace, (&run, self.attempt), self.main.as_deref())
+                .await
+            {
                 Ok(known) => return known,
                 Err(error) => {
                     let trouble = Some(refused(&error));
@@ -241,9 +261,14 @@ impl Drive {
                 continue;
             }
             self.read_log(&seen, &mut course.log);
+            self.read_logs(&seen);
             if observation.ended {
                 self.end_log(&seen, course.log.take()).await;
+                self.end_logs().await;
                 return Step::Over(Some(Box::new(self.ended(observation, course.stopping))));
+            }
+            if course.stopping == Stopping::No && lost_service(&observation.parts) {
+                course.ask(Stopping::Alone, course.given);
             }
             if let Some(trouble) = self.followed.trouble() {
                 observation.trouble = Some(trouble);
@@ -297,14 +322,15 @@ impl Drive {
     /// Asks what there is of the attempt now.
     async fn look(&self) {
         let (run, attempt) = (self.key.to_string(), self.attempt);
-        if let Err(error) = self.link.find(&self.followed, &self.namespace, &run, attempt).await {
+        let of = (run.as_str(), attempt);
+        if let Err(error) = self.link.find(&self.followed, &self.namespace, of, self.main.as_deref()).await {
             tracing::warn!(%error, "the pods of a Job that ended cannot be listed");
         }
     }
 
     /// Deletes the pods that were not, or were with a longer time to end.
     async fn stop_pods(&mut self, seen: &Seen, grace: Duration) {
-        for pod in seen.pods.values().filter(|pod| !pod.gone) {
+        for pod in seen.main_pods().filter(|pod| !pod.gone) {
             if self.stopped.get(&pod.uid).is_some_and(|given| *given <= grace) {
                 continue;
             }
@@ -329,20 +355,59 @@ impl Drive {
             _ => return,
         };
         if log.as_ref().is_none_or(|log| log.pod != pod.name) {
-            let (sender, receiver) = channel::channel(ended);
-            let follow = log::Follow {
-                link: Arc::clone(&self.link),
-                namespace: pod.namespace.clone(),
-                pod: pod.name.clone(),
-                container: pod.main.name.clone(),
-                last: self.last,
-                lines: self.events.clone(),
-                ended: receiver,
-            };
-            *log = Some(Log { pod: pod.name.clone(), task: tokio::spawn(follow.run()), ended: sender });
+            *log = Some(self.log_of(pod, "main", ended));
         }
         if let Some(log) = log {
             log.ended.send_if_modified(|known| !std::mem::replace(known, *known || ended) && ended);
+        }
+    }
+
+    fn log_of(&self, pod: &PodSeen, source: &str, ended: bool) -> Log {
+        let (sender, receiver) = channel::channel(ended);
+        let follow = log::Follow {
+            link: Arc::clone(&self.link),
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            container: pod.main.name.clone(),
+            source: source.to_owned(),
+            last: self.stored.last(source, Stream::Stdout),
+            lines: self.events.clone(),
+            ended: receiver,
+        };
+        Log { pod: pod.name.clone(), task: tokio::spawn(follow.run()), ended: sender }
+    }
+
+    /// Follows the logs of the other pods, but for very many.
+    fn read_logs(&mut self, seen: &Seen) {
+        let others = seen.pods.values().filter(|pod| pod.role != Role::Main);
+        for pod in others {
+            let ended = match pod.main.state {
+                State::Running { .. } => pod.gone,
+                State::Ended { .. } => true,
+                _ => continue,
+            };
+            if !self.logs.contains_key(&pod.name) {
+                if self.logs.len() >= LOGS || pod.gone {
+                    continue;
+                }
+                let log = self.log_of(pod, parts::name(pod), ended);
+                self.logs.insert(pod.name.clone(), log);
+            }
+            if let Some(log) = self.logs.get(&pod.name) {
+                log.ended.send_if_modified(|known| !std::mem::replace(known, *known || ended) && ended);
+            }
+        }
+    }
+
+    /// Gives the other pods' last lines a moment: these go on, and are ended with the run.
+    async fn end_logs(&mut self) {
+        if self.logs.is_empty() {
+            return;
+        }
+        let tasks = self.logs.values_mut().map(|log| &mut log.task);
+        let _ = tokio::time::timeout(MOMENT, join_all(tasks)).await;
+        for (_, log) in self.logs.drain() {
+            log.task.abort();
         }
     }
 
@@ -368,6 +433,12 @@ impl Drive {
             _ if well => observation,
             Stopping::No => observation,
             Stopping::Asked => stopped(observation),
+            Stopping::Alone => {
+                let others: Vec<_> = observation.parts.iter().skip(1).cloned().collect();
+                let mut observation = stopped(observation);
+                observation.parts.extend(others);
+                observation
+            }
             Stopping::Overdue => Observation { deadline: self.deadline, ..stopped(observation) },
         }
     }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use kube::{Api, Client, api::ListParams};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, ListParams},
+};
 use runtime_core::{
     Result, Run,
     k8s_openapi::api::{batch::v1::Job, core::v1::Pod},
@@ -17,7 +20,7 @@ use runtime_core::{
 
 use super::{
     ClusterOptions,
-    apply::{CHECK, START, Sent},
+    apply::{CHECK, START, Sent, is_custom, resource},
     board::{Board, Followed},
     call::Calls,
     connect,
@@ -33,6 +36,12 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// How many functions are known to be accepted.
 const KNOWN: usize = 1000;
 
+/// The type of the object that is the run.
+pub(super) fn main_type(plan: &ClusterPlan) -> Option<ApiResource> {
+    let main = plan.objects.last()?;
+    Some(resource(main.api_version(), main.kind()))
+}
+
 /// The connection to a cluster.
 pub(super) struct Link {
     pub(super) client: Client,
@@ -42,6 +51,8 @@ pub(super) struct Link {
     pub(super) namespace: String,
     /// The context, or `in-cluster`.
     pub(super) context: String,
+    /// Types of operators' objects that runs may have.
+    pub(super) expected: Arc<[(&'static str, &'static str)]>,
     board: Arc<Board>,
     watches: Mutex<HashMap<String, Watches>>,
     /// What each run has made.
@@ -53,7 +64,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn open(options: &ClusterOptions, client: Option<Client>) -> Result<Arc<Self>> {
+    pub(super) async fn open(
+        options: &ClusterOptions,
+        client: Option<Client>,
+        expected: Arc<[(&'static str, &'static str)]>,
+    ) -> Result<Arc<Self>> {
         let found = match client {
             Some(client) => connect::Found {
                 namespace: client.default_namespace().to_owned(),
@@ -75,6 +90,7 @@ impl Link {
             turns: Arc::new(Turns::new(options.log_streams)),
             namespace,
             context: found.context,
+            expected,
             board: Arc::default(),
             watches: Mutex::default(),
             made: Mutex::default(),
@@ -132,9 +148,12 @@ impl Link {
         let namespaces = plan.objects.iter().filter_map(Manifest::namespace).chain([self.namespace.as_str()]);
         let followed = self.board.follow(id, main);
         for namespace in namespaces.take(1) {
-            watches
+            let here = watches
                 .entry(namespace.to_owned())
                 .or_insert_with(|| Watches::start(&self.client, &self.calls, namespace, &self.board));
+            if let Some(resource) = main_type(plan).filter(is_custom) {
+                here.also(&resource);
+            }
         }
         followed
     }
@@ -175,8 +194,8 @@ impl Link {
         &self,
         followed: &Followed,
         namespace: &str,
-        run: &str,
-        attempt: u32,
+        (run, attempt): (&str, u32),
+        main: Option<&ApiResource>,
     ) -> Result<bool> {
         let selector = format!("{}={run},{}={attempt}", labels::RUN, labels::ATTEMPT);
         let params = ListParams::default().labels(&selector);
@@ -185,8 +204,15 @@ impl Link {
         let ask = |resource| Ask { verb: "list", resource, name: "", namespace };
         let jobs = self.calls.ask(ask("jobs"), START, || jobs.list(&params)).await?;
         let pods = self.calls.ask(ask("pods"), START, || pods.list(&params)).await?;
-        followed.board().found(followed.id(), jobs.iter().map(seen::job), pods.iter().map(seen::pod));
-        Ok(jobs.iter().next().is_some() || pods.iter().next().is_some())
+        let mut found: Vec<_> = jobs.iter().map(seen::job).collect();
+        if let Some(resource) = main {
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, resource);
+            let objects = self.calls.ask(ask(&resource.plural), START, || api.list(&params)).await?;
+            found.extend(objects.iter().map(seen::custom));
+        }
+        let any = !found.is_empty() || pods.iter().next().is_some();
+        followed.board().found(followed.id(), found.into_iter(), pods.iter().map(seen::pod));
+        Ok(any)
     }
 
     /// Keeps what a run has made, for its end.

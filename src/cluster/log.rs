@@ -32,6 +32,8 @@ pub(super) struct Follow {
     pub(super) namespace: String,
     pub(super) pod: String,
     pub(super) container: String,
+    /// What its lines are said to be of.
+    pub(super) source: String,
     /// The last line that is stored: its time, and how many lines before it have the same.
     pub(super) last: Option<(Timestamp, u32)>,
     pub(super) lines: mpsc::Sender<Event>,
@@ -136,7 +138,8 @@ impl Follow {
     async fn read(&mut self, stream: impl AsyncBufRead, turn: &Turn<'_>, ended: bool) -> Read {
         let mut over = std::pin::pin!(turn.over());
         let mut stream = std::pin::pin!(stream);
-        let mut pieces = Pieces { stored: self.last, ..Pieces::default() };
+        let source = self.source.clone();
+        let mut pieces = Pieces { source, stored: self.last, ..Pieces::default() };
         loop {
             let more = tokio::select! {
                 // Also where there is always more.
@@ -180,6 +183,7 @@ impl Follow {
 /// Cuts a stream into lines, each with its time in front: `2026-05-01T10:00:00.123456789Z text`.
 #[derive(Default)]
 struct Pieces {
+    source: String,
     /// What came since the last end of a line.
     buffer: Vec<u8>,
     /// The time of the line that has begun.
@@ -259,7 +263,7 @@ impl Pieces {
         self.last = Some((time, count));
         let known = self.stored.is_some_and(|(last, stored)| time < last || time == last && count <= stored);
         if !known {
-            let source = "main".to_owned();
+            let source = self.source.clone();
             self.ready.push(LogLine { time, stream: Stream::Stdout, source, partial, bytes });
         }
     }

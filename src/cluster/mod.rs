@@ -19,6 +19,7 @@ mod log;
 mod model;
 mod observe;
 mod options;
+mod parts;
 mod remove;
 mod seen;
 mod turns;
@@ -26,7 +27,7 @@ mod watch;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -36,7 +37,6 @@ use runtime_core::{
     Error, ErrorKind, Plan, Result, Run, Target,
     cluster::Cluster,
     labels,
-    logs::Stream,
     run::RunKey,
     target::{Event, Job, Leftover},
 };
@@ -71,6 +71,8 @@ pub struct Kubernetes {
     /// Clusters of other contexts, where runs of earlier orchestrators are.
     others: tokio::sync::Mutex<HashMap<String, Arc<Link>>>,
     active: Mutex<HashMap<RunKey, Active>>,
+    /// Types of operators' objects that runs may have.
+    expected: OnceLock<Arc<[(&'static str, &'static str)]>>,
 }
 
 /// A run that is followed here.
@@ -100,6 +102,7 @@ impl Kubernetes {
             cluster: tokio::sync::Mutex::default(),
             others: tokio::sync::Mutex::default(),
             active: Mutex::default(),
+            expected: OnceLock::new(),
         }
     }
 
@@ -109,7 +112,7 @@ impl Kubernetes {
     }
 
     async fn link(&self) -> Result<&Arc<Link>> {
-        self.link.get_or_try_init(|| Link::open(&self.options, self.client.clone())).await
+        self.link.get_or_try_init(|| Link::open(&self.options, self.client.clone(), self.expected())).await
     }
 
     /// The cluster on which a run was started, which need not be the one that is chosen now.
@@ -128,9 +131,13 @@ impl Kubernetes {
             return Ok(Arc::clone(link));
         }
         let options = ClusterOptions { context: Some(context.to_owned()), ..self.options.clone() };
-        let link = Link::open(&options, None).await?;
+        let link = Link::open(&options, None, self.expected()).await?;
         others.insert(context.to_owned(), Arc::clone(&link));
         Ok(link)
+    }
+
+    fn expected(&self) -> Arc<[(&'static str, &'static str)]> {
+        self.expected.get().cloned().unwrap_or_default()
     }
 
     fn active(&self) -> MutexGuard<'_, HashMap<RunKey, Active>> {
@@ -150,6 +157,10 @@ impl Target for Kubernetes {
 
     async fn reach(&self, run: &Run) -> Result<()> {
         self.link_of(run).await?.answers().await
+    }
+
+    fn expect(&self, resources: &[(&'static str, &'static str)]) {
+        let _ = self.expected.set(resources.into());
     }
 
     fn reports_apart(&self) -> bool {
@@ -206,12 +217,14 @@ impl Target for Kubernetes {
         let id = board::id(&job.key.to_string(), &job.attempt.to_string());
         let followed = link.follow(plan, id, main);
         let (deadline, grace) = (plan.deadline, plan.grace());
+        let main = link::main_type(plan).filter(apply::is_custom).map(Box::new);
         job.plan = Arc::new(Plan::Cluster(link.without_shared(plan).await));
         let drive = Box::new(Drive {
             link,
             key: job.key.clone(),
             attempt: job.attempt,
-            last: job.log_position.last("main", Stream::Stdout),
+            stored: job.log_position.clone(),
+            main,
             events,
             aborts: requests,
             followed,
@@ -221,6 +234,7 @@ impl Target for Kubernetes {
             deadline,
             grace,
             refused: None,
+            logs: HashMap::new(),
         });
         tokio::spawn(drive.run(Box::new(job)));
         Ok(receiver)

@@ -8,7 +8,7 @@ use runtime_core::{
 };
 
 use super::{
-    cause,
+    cause, parts,
     seen::{JobSeen, PodSeen, Seen, State},
 };
 
@@ -23,7 +23,11 @@ pub(super) fn observe(seen: &Seen) -> Observation {
     if observation.ended {
         observation.trouble = None;
     }
-    observation.parts = vec![Part { name: "main".to_owned(), role: Role::Main, phase }];
+    if !observation.ended && observation.trouble.is_none() {
+        observation.trouble = parts::trouble(seen);
+    }
+    observation.parts = parts::of(seen);
+    observation.parts.insert(0, Part { name: "main".to_owned(), role: Role::Main, phase });
     observation
 }
 
@@ -33,10 +37,12 @@ fn ended(cause: Cause) -> Phase {
 
 fn without_pod(seen: &Seen, observation: &mut Observation) -> Phase {
     match &seen.job {
-        Some(JobSeen { failed: Some((reason, message)), .. }) => ended(cause::of_job(reason, message)),
+        Some(JobSeen { kind, failed: Some((reason, message)), .. }) => {
+            ended(cause::of_job(kind, reason, message))
+        }
         Some(JobSeen { complete: true, .. }) => Phase::Ended(Exit::Code(0)),
-        Some(JobSeen { gone: true, .. }) => {
-            Phase::Ended(Exit::Lost("its Job was deleted before it had a pod".to_owned()))
+        Some(JobSeen { kind, gone: true, .. }) => {
+            Phase::Ended(Exit::Lost(format!("its {kind} was deleted before it had a pod")))
         }
         Some(JobSeen { suspended: true, .. }) => Phase::Waiting("its turn in the queue".to_owned()),
         _ => {
@@ -61,7 +67,7 @@ fn of_pod(pod: &PodSeen, seen: &Seen, observation: &mut Observation) -> Phase {
         }
         return match overdue {
             // It was told to stop, and did.
-            Some((reason, message)) if *code != 0 => ended(cause::of_job(reason, message)),
+            Some((reason, message)) if *code != 0 => ended(cause::of_job("Job", reason, message)),
             _ => Phase::Ended(exit(pod, *code, *signal, reason, message)),
         };
     }
@@ -70,7 +76,7 @@ fn of_pod(pod: &PodSeen, seen: &Seen, observation: &mut Observation) -> Phase {
     }
     if pod.gone || pod.given_up {
         if let Some((reason, message)) = overdue {
-            return ended(cause::of_job(reason, message));
+            return ended(cause::of_job("Job", reason, message));
         }
         // Its Job has seen what was missed here.
         if seen.job.as_ref().is_some_and(|job| job.complete) {
@@ -134,7 +140,7 @@ fn replaced(pod: &PodSeen, seen: &Seen, cause: Cause, observation: &mut Observat
     }
 }
 
-fn waits_for(pod: &PodSeen) -> String {
+pub(super) fn waits_for(pod: &PodSeen) -> String {
     if pod.node.is_empty() {
         return "a node".to_owned();
     }
@@ -150,7 +156,7 @@ fn waits_for(pod: &PodSeen) -> String {
     }
 }
 
-fn exit(pod: &PodSeen, code: i32, signal: i32, reason: &str, message: &str) -> Exit {
+pub(super) fn exit(pod: &PodSeen, code: i32, signal: i32, reason: &str, message: &str) -> Exit {
     match reason {
         "OOMKilled" => Exit::OutOfMemory { limit: pod.memory },
         "ContainerCannotRun" | "StartError" | "RunContainerError" | "CreateContainerError" => {
@@ -158,7 +164,7 @@ fn exit(pod: &PodSeen, code: i32, signal: i32, reason: &str, message: &str) -> E
             let cause = Cause::new(Reason::StartFailed, what.trim_end_matches([':', ' ']));
             Exit::For(Box::new(cause.help("check `spec.command` and the image: the program must be in it")))
         }
-        "DeadlineExceeded" => Exit::For(Box::new(cause::of_job(reason, message))),
+        "DeadlineExceeded" => Exit::For(Box::new(cause::of_job("Job", reason, message))),
         // What a kubelet says of a container that it lost, and of one that somebody made it stop.
         "ContainerStatusUnknown" => Exit::Lost(format!("its node cannot say how it ended: {message}")),
         _ => by_code(pod, code, signal),

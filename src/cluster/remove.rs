@@ -8,19 +8,20 @@ use kube::{
     core::PartialObjectMeta,
 };
 use runtime_core::{
-    Result, k8s_openapi::api::core::v1::Pod, labels, run::RunKey, serde_json::Value, target::Leftover,
+    ErrorKind, Result, k8s_openapi::api::core::v1::Pod, labels, run::RunKey, serde_json::Value,
+    target::Leftover,
 };
 
 use super::{
     Link,
-    apply::{Sent, resource},
+    apply::{Sent, is_custom, resource},
     error::{Ask, is_another},
 };
 
 /// How long the cluster may be away before an object is left for later.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The types of objects that runs make.
+/// The types of objects that runs make on every cluster.
 const TYPES: [(&str, &str); 5] =
     [("batch/v1", "Job"), ("v1", "Pod"), ("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "Service")];
 
@@ -87,9 +88,9 @@ impl Link {
     /// Deletes all in a namespace that has the label of this run, of whatever attempt.
     pub(super) async fn delete_all(&self, key: &RunKey, namespace: &str) -> Result<()> {
         let selector = format!("{}={key}", labels::RUN);
-        for (api_version, kind) in TYPES {
+        for (api_version, kind) in self.types().await {
             let resource = resource(api_version, kind);
-            for object in self.labelled(&resource, namespace, &selector).await? {
+            for object in self.there(&resource, namespace, &selector).await? {
                 let (namespace, name) = (namespace.to_owned(), object.name_any());
                 let sent = Sent { resource: resource.clone(), namespace, name, value: Value::Null };
                 self.delete(&sent).await?;
@@ -98,12 +99,24 @@ impl Link {
         Ok(())
     }
 
+    /// The types of objects that runs may have made here: those of operators first, which make the others, where the server
+    /// serves them.
+    async fn types(&self) -> Vec<(&'static str, &'static str)> {
+        let served = match self.expected.is_empty() {
+            true => None,
+            false => self.api_versions().await,
+        };
+        let is_there = |version: &str| served.as_ref().is_some_and(|served| served.contains(version));
+        let expected = self.expected.iter().copied().filter(|(version, _)| is_there(version));
+        expected.chain(TYPES).collect()
+    }
+
     /// What there is of runs in the namespace.
     pub(super) async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let selector = format!("{}={},{}", labels::MANAGED_BY, labels::RUNTIMES, labels::RUN);
         let mut found: BTreeMap<RunKey, Leftover> = BTreeMap::new();
-        for (api_version, kind) in TYPES {
-            for object in self.labelled(&resource(api_version, kind), &self.namespace, &selector).await? {
+        for (api_version, kind) in self.types().await {
+            for object in self.there(&resource(api_version, kind), &self.namespace, &selector).await? {
                 let Some(key) = object.labels().get(labels::RUN).and_then(|key| key.parse::<RunKey>().ok())
                 else {
                     continue;
@@ -116,6 +129,21 @@ impl Link {
             }
         }
         Ok(found.into_values().collect())
+    }
+
+    /// The objects of a type that a selector chooses. Who may not see those of an operator has made none.
+    async fn there(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<Vec<DynamicObject>> {
+        match self.labelled(resource, namespace, selector).await {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && is_custom(resource) => {
+                Ok(Vec::new())
+            }
+            found => found,
+        }
     }
 
     /// The objects of a type that a selector chooses: all of a Job or Pod, of others only what all objects have.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use kube::api::DynamicObject;
 use runtime_core::{
     jiff::Timestamp,
     k8s_openapi::{
@@ -11,7 +12,10 @@ use runtime_core::{
         },
         apimachinery::pkg::apis::meta::v1::Time,
     },
+    labels,
+    plan::Role,
     pod::Quantity,
+    serde_json::Value,
 };
 
 /// All that is seen of one attempt of a run.
@@ -19,7 +23,7 @@ use runtime_core::{
 pub(super) struct Seen {
     /// Its pods by name, also those that are gone.
     pub(super) pods: BTreeMap<String, Arc<PodSeen>>,
-    /// Its Job, where it has one.
+    /// Its main object, where that is no pod: a Job, or an object of an operator.
     pub(super) job: Option<JobSeen>,
     /// Warnings about it: the last one of each reason.
     pub(super) warnings: BTreeMap<String, Warning>,
@@ -31,6 +35,9 @@ pub(super) struct PodSeen {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) uid: String,
+    /// What it is to the run, and, where it is not the main one, its name there.
+    pub(super) role: Role,
+    pub(super) part: String,
     pub(super) created: Option<Timestamp>,
     pub(super) node: String,
     pub(super) phase: String,
@@ -64,7 +71,8 @@ pub(super) struct PodSeen {
 pub(super) struct ContainerSeen {
     pub(super) name: String,
     pub(super) state: State,
-    pub(super) restarts: i32,
+    /// How it ended before it was started again.
+    pub(super) before: State,
 }
 
 /// How a container is.
@@ -89,9 +97,11 @@ pub(super) enum State {
     },
 }
 
-/// A Job.
+/// A Job, or what stands in its place.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct JobSeen {
+    /// `Job`, or the kind of an operator's object.
+    pub(super) kind: String,
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) uid: String,
@@ -108,6 +118,8 @@ pub(super) struct JobSeen {
 /// A warning about an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Warning {
+    /// The object's name.
+    pub(super) about: String,
     pub(super) message: String,
     pub(super) time: Option<Timestamp>,
 }
@@ -129,7 +141,15 @@ pub(super) fn pod(pod: &Pod) -> PodSeen {
     let spec = pod.spec.as_ref();
     let containers = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
     let main = containers.first();
+    let label = |name| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name));
+    let role = match label(labels::ROLE).map(String::as_str) {
+        Some("service") => Role::Service,
+        Some("worker") => Role::Worker,
+        _ => Role::Main,
+    };
     let mut seen = PodSeen {
+        role,
+        part: text(label(labels::PART)),
         namespace: text(pod.metadata.namespace.as_ref()),
         name: text(pod.metadata.name.as_ref()),
         uid: text(pod.metadata.uid.as_ref()),
@@ -169,8 +189,8 @@ fn memory(container: &Container) -> Option<u64> {
 }
 
 fn container(status: &ContainerStatus) -> ContainerSeen {
-    let state = status.state.as_ref().map(state).unwrap_or_default();
-    ContainerSeen { name: status.name.clone(), state, restarts: status.restart_count }
+    let seen = |told: &Option<ContainerState>| told.as_ref().map(state).unwrap_or_default();
+    ContainerSeen { name: status.name.clone(), state: seen(&status.state), before: seen(&status.last_state) }
 }
 
 fn state(state: &ContainerState) -> State {
@@ -200,6 +220,7 @@ pub(super) fn job(job: &Job) -> JobSeen {
     let condition = |kind: &str| conditions().find(|it| it.type_ == kind && it.status == "True");
     let failed = condition("Failed").map(|it| (text(it.reason.as_ref()), text(it.message.as_ref())));
     JobSeen {
+        kind: "Job".to_owned(),
         namespace: text(job.metadata.namespace.as_ref()),
         name: text(job.metadata.name.as_ref()),
         complete: condition("Complete").is_some(),
@@ -211,11 +232,34 @@ pub(super) fn job(job: &Job) -> JobSeen {
     }
 }
 
+/// What is kept of an operator's object: its conditions, where they are as Kubernetes has them.
+pub(super) fn custom(object: &DynamicObject) -> JobSeen {
+    let conditions = object.data["status"]["conditions"].as_array();
+    let condition = |kinds: &[&str]| {
+        conditions.into_iter().flatten().find(|it| {
+            it["status"] == "True" && it["type"].as_str().is_some_and(|name| kinds.contains(&name))
+        })
+    };
+    let word = |it: &Value, field: &str| it[field].as_str().unwrap_or_default().to_owned();
+    JobSeen {
+        kind: object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default(),
+        namespace: text(object.metadata.namespace.as_ref()),
+        name: text(object.metadata.name.as_ref()),
+        uid: text(object.metadata.uid.as_ref()),
+        gone: false,
+        complete: condition(&["Succeeded", "Complete", "Completed"]).is_some(),
+        failed: condition(&["Failed"]).map(|it| (word(it, "reason"), word(it, "message"))),
+        suspended: condition(&["Suspended"]).is_some(),
+        repeats: false,
+    }
+}
+
 /// What is kept of an event: its reason, and the rest.
 pub(super) fn warning(event: &Event) -> (String, Warning) {
     let seen = event.last_timestamp.as_ref().or(event.first_timestamp.as_ref());
     let seen = time(seen).or_else(|| event.event_time.as_ref().map(|time| time.0));
-    (text(event.reason.as_ref()), Warning { message: text(event.message.as_ref()), time: seen })
+    let about = text(event.involved_object.name.as_ref());
+    (text(event.reason.as_ref()), Warning { about, message: text(event.message.as_ref()), time: seen })
 }
 
 impl Seen {
@@ -223,11 +267,16 @@ impl Seen {
     /// for one that somebody deleted, whatever it was told.
     pub(super) fn pod(&self) -> Option<&PodSeen> {
         let age = |pod: &&PodSeen| (pod.created, pod.name.clone());
-        let pods = self.pods.values().map(|pod| &**pod);
+        let pods = self.main_pods();
         match self.repeats() {
             true => pods.max_by_key(|pod| (!pod.gone, age(pod))),
             false => pods.min_by_key(age),
         }
+    }
+
+    /// The pods that are the run itself.
+    pub(super) fn main_pods(&self) -> impl Iterator<Item = &PodSeen> {
+        self.pods.values().map(|pod| &**pod).filter(|pod| pod.role == Role::Main)
     }
 
     fn repeats(&self) -> bool {
@@ -237,7 +286,7 @@ impl Seen {
     /// Whether its Job made another pod that does not count, and would do the work again.
     pub(super) fn is_doubled(&self) -> bool {
         let goes_on = self.job.as_ref().is_some_and(|job| !job.repeats && !job.gone && job.failed.is_none());
-        goes_on && self.pods.values().filter(|pod| !pod.gone).count() > 1
+        goes_on && self.main_pods().filter(|pod| !pod.gone).count() > 1
     }
 }
 

@@ -2,7 +2,7 @@
 //! its own.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt::Debug,
     sync::{Arc, Weak},
     time::Duration,
@@ -10,16 +10,14 @@ use std::{
 
 use futures_util::StreamExt;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
 use runtime_core::{
-    k8s_openapi::{
-        NamespaceResourceScope,
-        api::{
-            batch::v1::Job,
-            core::v1::{Event, Pod},
-        },
+    k8s_openapi::api::{
+        batch::v1::Job,
+        core::v1::{Event, Pod},
     },
     labels,
     run::{Cause, Reason},
@@ -37,32 +35,51 @@ use super::{
 const LOOK: Duration = Duration::from_secs(60);
 
 /// The watches of one namespace. They end when this is dropped.
-pub(super) struct Watches(Vec<tokio::task::AbortHandle>);
+pub(super) struct Watches {
+    watch: Watch,
+    /// By the type's name.
+    tasks: HashMap<String, tokio::task::AbortHandle>,
+}
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        for task in &self.0 {
+        for task in self.tasks.values() {
             task.abort();
         }
     }
 }
 
+/// The objects that are ours.
+fn ours() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::RUNTIMES))
+}
+
 impl Watches {
     /// Watches pods, Jobs and warnings.
     pub(super) fn start(client: &Client, calls: &Arc<Calls>, namespace: &str, board: &Arc<Board>) -> Self {
-        let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::RUNTIMES));
-        let warnings = watcher::Config::default().fields("type=Warning");
         let watch = Watch {
             client: client.clone(),
             calls: Arc::clone(calls),
             namespace: namespace.to_owned(),
             board: Arc::downgrade(board),
         };
-        Self(vec![
-            tokio::spawn(watch.clone().run::<Pod>(ours.clone())).abort_handle(),
-            tokio::spawn(watch.clone().run::<Job>(ours)).abort_handle(),
-            tokio::spawn(watch.run::<Event>(warnings)).abort_handle(),
-        ])
+        let mut watches = Self { watch, tasks: HashMap::new() };
+        watches.add::<Pod>(&ApiResource::erase::<Pod>(&()), ours());
+        watches.add::<Job>(&ApiResource::erase::<Job>(&()), ours());
+        let warnings = watcher::Config::default().fields("type=Warning");
+        watches.add::<Event>(&ApiResource::erase::<Event>(&()), warnings);
+        watches
+    }
+
+    /// Watches objects of an operator, too.
+    pub(super) fn also(&mut self, resource: &ApiResource) {
+        self.add::<DynamicObject>(resource, ours());
+    }
+
+    fn add<K: Watched>(&mut self, resource: &ApiResource, config: watcher::Config) {
+        let watch = &self.watch;
+        let start = || tokio::spawn(watch.clone().run::<K>(resource.clone(), config)).abort_handle();
+        self.tasks.entry(resource.plural.clone()).or_insert_with(start);
     }
 }
 
@@ -76,15 +93,15 @@ struct Watch {
 }
 
 /// A type of object that is watched.
-trait Watched:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static
-{
+trait Watched: ResourceExt<DynamicType: Send> + Clone + Debug + DeserializeOwned + Send + 'static {
+    /// Where they are asked for.
+    fn api(client: Client, namespace: &str, resource: &ApiResource) -> Api<Self>;
     /// Puts it on the board.
     fn put(&self, board: &Board);
     /// It is not there any more.
     fn gone(&self, board: &Board);
     /// Those of a run that are there, as far as is known.
-    fn known(_: &Seen) -> Vec<Known> {
+    fn known(_: &Seen, _kind: &str) -> Vec<Known> {
         Vec::new()
     }
     /// This one of a run is there no more.
@@ -96,8 +113,8 @@ trait Watched:
 impl Watch {
     /// Watches for ever: a watch that breaks off goes on where it was, and one that was away for too long begins with a
     /// list.
-    async fn run<K: Watched>(self, config: watcher::Config) {
-        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+    async fn run<K: Watched>(self, resource: ApiResource, config: watcher::Config) {
+        let api = K::api(self.client.clone(), &self.namespace, &resource);
         let mut events = std::pin::pin!(watcher(api, config).default_backoff());
         let mut listed = HashSet::new();
         while let Some(event) = events.next().await {
@@ -111,13 +128,15 @@ impl Watch {
                             listed.insert(object.name_any());
                             object.put(&board);
                         }
-                        watcher::Event::InitDone => self.look_for_missing::<K>(&board, &listed),
+                        watcher::Event::InitDone => {
+                            self.look_for_missing::<K>(&resource, &board, &listed);
+                        }
                         watcher::Event::Apply(object) => object.put(&board),
                         watcher::Event::Delete(object) => object.gone(&board),
                     }
                 }
                 Err(error) => {
-                    let (kind, namespace) = (K::plural(&()), &self.namespace);
+                    let (kind, namespace) = (&resource.plural, &self.namespace);
                     tracing::debug!(%kind, namespace, %error, "a watch is made again");
                     if let Some((reason, trouble)) = trouble(&error) {
                         let cause = Cause::new(reason, format!("{kind} cannot be watched: {trouble}"));
@@ -135,19 +154,25 @@ impl Watch {
 impl Watch {
     /// Looks for those that a list should have had and had not. One that was made after the list is no loss: each is
     /// looked at by itself.
-    fn look_for_missing<K: Watched>(&self, board: &Arc<Board>, listed: &HashSet<String>) {
-        for (id, known) in board.unlisted(K::known, &self.namespace, listed) {
-            let (watch, board) = (self.clone(), Arc::clone(board));
+    fn look_for_missing<K: Watched>(
+        &self,
+        resource: &ApiResource,
+        board: &Arc<Board>,
+        listed: &HashSet<String>,
+    ) {
+        let known = |seen: &Seen| K::known(seen, &resource.kind);
+        for (id, known) in board.unlisted(known, &self.namespace, listed) {
+            let (watch, board, resource) = (self.clone(), Arc::clone(board), resource.clone());
             tokio::spawn(async move {
-                let api: Api<K> = Api::namespaced(watch.client.clone(), &known.namespace);
-                let resource = K::plural(&());
+                let api = K::api(watch.client.clone(), &known.namespace, &resource);
+                let plural = &resource.plural;
                 let ask =
-                    Ask { verb: "get", resource: &resource, name: &known.name, namespace: &known.namespace };
+                    Ask { verb: "get", resource: plural, name: &known.name, namespace: &known.namespace };
                 match watch.calls.ask(ask, LOOK, || api.get_opt(&known.name)).await {
                     Ok(Some(found)) if found.uid().as_deref() == Some(&known.uid) => found.put(&board),
                     Ok(_) => board.update(&id, |seen| K::lost(seen, &known)),
                     Err(error) => {
-                        tracing::warn!(%error, resource = %resource, "what a list did not have cannot be looked at")
+                        tracing::warn!(%error, resource = %plural, "what a list did not have cannot be looked at")
                     }
                 }
             });
@@ -164,7 +189,8 @@ fn trouble(error: &watcher::Error) -> Option<(Reason, String)> {
         return None;
     };
     match inner {
-        kube::Error::Api(status) if !may_pass(inner) && status.code != 410 => {
+        // Of a type that is taken away, no object is left that could be missed.
+        kube::Error::Api(status) if !may_pass(inner) && !matches!(status.code, 404 | 410) => {
             let reason =
                 if matches!(status.code, 401 | 403) { Reason::Forbidden } else { Reason::Unreachable };
             Some((reason, status.message.clone()))
@@ -187,6 +213,10 @@ fn id_of(object: &impl ResourceExt) -> Option<String> {
 }
 
 impl Watched for Pod {
+    fn api(client: Client, namespace: &str, _: &ApiResource) -> Api<Self> {
+        Api::namespaced(client, namespace)
+    }
+
     fn put(&self, board: &Board) {
         if let Some(id) = id_of(self) {
             board.put_pod(&id, seen::pod(self));
@@ -199,7 +229,7 @@ impl Watched for Pod {
         }
     }
 
-    fn known(seen: &Seen) -> Vec<Known> {
+    fn known(seen: &Seen, _: &str) -> Vec<Known> {
         known_pods(seen)
     }
 
@@ -209,6 +239,10 @@ impl Watched for Pod {
 }
 
 impl Watched for Job {
+    fn api(client: Client, namespace: &str, _: &ApiResource) -> Api<Self> {
+        Api::namespaced(client, namespace)
+    }
+
     fn put(&self, board: &Board) {
         if let Some(id) = id_of(self) {
             board.put_job(&id, seen::job(self));
@@ -221,8 +255,34 @@ impl Watched for Job {
         }
     }
 
-    fn known(seen: &Seen) -> Vec<Known> {
-        known_jobs(seen)
+    fn known(seen: &Seen, kind: &str) -> Vec<Known> {
+        known_jobs(seen, kind)
+    }
+
+    fn lost(seen: &mut Seen, known: &Known) -> bool {
+        lose_job(seen, known)
+    }
+}
+
+impl Watched for DynamicObject {
+    fn api(client: Client, namespace: &str, resource: &ApiResource) -> Api<Self> {
+        Api::namespaced_with(client, namespace, resource)
+    }
+
+    fn put(&self, board: &Board) {
+        if let Some(id) = id_of(self) {
+            board.put_job(&id, seen::custom(self));
+        }
+    }
+
+    fn gone(&self, board: &Board) {
+        if let Some(id) = id_of(self) {
+            board.put_job(&id, JobSeen { gone: true, ..seen::custom(self) });
+        }
+    }
+
+    fn known(seen: &Seen, kind: &str) -> Vec<Known> {
+        known_jobs(seen, kind)
     }
 
     fn lost(seen: &mut Seen, known: &Known) -> bool {
@@ -231,6 +291,10 @@ impl Watched for Job {
 }
 
 impl Watched for Event {
+    fn api(client: Client, namespace: &str, _: &ApiResource) -> Api<Self> {
+        Api::namespaced(client, namespace)
+    }
+
     fn put(&self, board: &Board) {
         let Some(name) = &self.involved_object.name else { return };
         let Some(id) = board.run_of(name) else { return };
@@ -256,8 +320,8 @@ pub(super) fn lose_pod(seen: &mut Seen, known: &Known) -> bool {
     pod.map(|pod| Arc::make_mut(pod).gone = true).is_some()
 }
 
-pub(super) fn known_jobs(seen: &Seen) -> Vec<Known> {
-    let there = seen.job.iter().filter(|job| !job.gone);
+pub(super) fn known_jobs(seen: &Seen, kind: &str) -> Vec<Known> {
+    let there = seen.job.iter().filter(|job| !job.gone && job.kind == kind);
     there.map(|job| Known::new(&job.namespace, &job.name, &job.uid)).collect()
 }
 

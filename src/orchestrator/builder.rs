@@ -127,6 +127,8 @@ impl Builder {
             Some(registry) => registry,
             None => linked()?,
         };
+        let resources: Vec<_> = registry.iter().flat_map(|kind| kind.resources()).copied().collect();
+        targets.values().for_each(|target| target.expect(&resources));
         let place = Place::of(&home)?;
         let owner = Owner::register(&home, &place, leased)?;
         let lease = leased.then(|| Lease::new(Arc::clone(&store), owner.id(), place.clone(), self.lease));

@@ -74,6 +74,15 @@ impl Manifest {
         }
     }
 
+    /// The group and version of its type: `batch/v1`.
+    pub fn api_version(&self) -> &str {
+        match self {
+            Self::ConfigMap(_) | Self::Secret(_) | Self::Service(_) | Self::Pod(_) => "v1",
+            Self::Job(_) => "batch/v1",
+            Self::Custom(value) => value["apiVersion"].as_str().unwrap_or_default(),
+        }
+    }
+
     /// It as a client sends it that says by the address what it is: without `apiVersion` and `kind`, but for an object
     /// of an operator.
     pub fn as_addressed(&self) -> Value {

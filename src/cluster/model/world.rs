@@ -210,7 +210,7 @@ impl World {
                 self.last_job = self.job();
                 match self.last_job.clone() {
                     Some(listed) => self.board.put_job(RUN, listed),
-                    None => self.miss(watch::known_jobs, watch::lose_job),
+                    None => self.miss(|seen| watch::known_jobs(seen, "Job"), watch::lose_job),
                 }
             }
             Hears::Anew => self.begin_anew(),
