@@ -2,7 +2,7 @@
 
 use runtime_core::{
     Result,
-    cluster::object_field,
+    cluster::{object_field, variable},
     k8s_openapi::{
         api::{
             apps::v1::{Deployment, DeploymentSpec},
@@ -22,13 +22,10 @@ use crate::{
 pub(crate) fn objects(parts: &Parts<'_>, workers: u32) -> Result<Vec<Manifest>> {
     let name = format!("{}-scheduler", parts.name);
     let mut service = parts.service();
-    service.metadata = parts.workload.metadata(name.clone());
-    let namespace = service.metadata.namespace.clone().unwrap_or_default();
-    let address = format!("tcp://{name}.{namespace}:{PORT}");
-    let named = vec![
-        object_field("DASK_WORKER_NAME", "metadata.name"),
-        runtime_core::cluster::variable("DASK_SCHEDULER_ADDRESS", address),
-    ];
+    service.metadata = parts.workload.metadata(name);
+    let address = format!("tcp://{}:{PORT}", parts.host());
+    let named =
+        vec![object_field("DASK_WORKER_NAME", "metadata.name"), variable("DASK_SCHEDULER_ADDRESS", address)];
     let scheduler = deployment(parts, "scheduler", Role::Service, (1, parts.scheduler()));
     let worker = deployment(parts, "worker", Role::Worker, (workers, parts.worker(named)));
     Ok(vec![Manifest::Service(Box::new(service)), custom(scheduler)?, custom(worker)?])

@@ -29,12 +29,13 @@ const ROOM: usize = "-scheduler".len();
 /// How many workers there may be where nobody says: MLRun's default.
 const MOST: u32 = 16;
 
-/// Waits in the driver's pod until the scheduler listens: a client would not wait for its node and image.
+/// Waits in the pods of driver and workers until the scheduler listens: a client does not wait for a node and an image, and
+/// asks ever less often.
 const WAIT: &str = "\
 import socket, sys, time
 while True:
     try:
-        socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).close()
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()
         break
     except OSError:
         time.sleep(0.5)
@@ -91,7 +92,7 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
             objects.extend(plain::objects(&parts, workers.0)?);
         }
     }
-    let host = format!("{}-scheduler.{}", parts.name, cluster.namespace_of(function));
+    let host = parts.host();
     program.set_env("DASK_SCHEDULER_ADDRESS", format!("tcp://{host}:{PORT}"));
     program.set_env(EXPECTED, parts.config.expected().to_string());
     if let Some(packages) = &parts.config.extra_pip {
@@ -139,7 +140,7 @@ fn engine(config: &DaskConfig, cluster: &Cluster) -> Result<Engine> {
     }
 }
 
-/// The driver's pod waits until the scheduler listens.
+/// The pod waits until the scheduler listens.
 fn wait_for_scheduler(spec: &mut PodSpec, host: String) {
     let Some(main) = spec.containers.first() else { return };
     let wait = Container {
@@ -211,7 +212,11 @@ impl<'a> Parts<'a> {
             ..ContainerPort::default()
         };
         let probe = Probe {
-            tcp_socket: Some(TCPSocketAction { port: IntOrString::Int(PORT), ..TCPSocketAction::default() }),
+            // By its name: the operator's definition, on older servers, takes no number.
+            tcp_socket: Some(TCPSocketAction {
+                port: IntOrString::String("tcp-comm".to_owned()),
+                ..TCPSocketAction::default()
+            }),
             period_seconds: Some(2),
             ..Probe::default()
         };
@@ -235,7 +240,14 @@ impl<'a> Parts<'a> {
         let options = options.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
         let args = flags.into_iter().chain(options).collect();
         let container = Container { name: "worker".to_owned(), ..self.container("worker", args, named) };
-        self.pod(container, &self.config.worker.requirements)
+        let mut spec = self.pod(container, &self.config.worker.requirements);
+        wait_for_scheduler(&mut spec, self.host());
+        spec
+    }
+
+    /// The name by which pods find the scheduler.
+    pub(crate) fn host(&self) -> String {
+        format!("{}-scheduler.{}", self.name, self.workload.cluster.namespace_of(&self.workload.function))
     }
 
     fn container(&self, command: &str, args: Vec<String>, more: Vec<EnvVar>) -> Container {
@@ -264,7 +276,11 @@ impl<'a> Parts<'a> {
 
     /// The Service of the scheduler.
     pub(crate) fn service(&self) -> Service {
-        service(&self.config, &self.name, ("tcp-comm", "http-dashboard"))
+        let mut service = service(&self.config, &self.name, ("tcp-comm", "http-dashboard"));
+        for port in service.spec.iter_mut().flat_map(|spec| spec.ports.iter_mut().flatten()) {
+            port.target_port = port.name.clone().map(IntOrString::String);
+        }
+        service
     }
 }
 
