@@ -102,7 +102,7 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
     Ok(ClusterPlan {
         objects: vec![Manifest::ConfigMap(Arc::new(map)), Manifest::Pod(Box::new(pod))],
         deadline: Thresholds::of(&[&run.spec.state_thresholds])?.executing,
-        notes: Vec::new(),
+        ..ClusterPlan::default()
     })
 }
 

@@ -2,7 +2,7 @@
 
 mod batch;
 mod hyper;
-mod live;
+pub(super) mod live;
 pub(crate) mod request;
 pub(crate) mod single;
 mod watch;
