@@ -9,7 +9,7 @@ use super::{
     status,
 };
 use crate::{
-    home::{self, Home},
+    home::{Home, PlaceArgs},
     output::{Format, OutputArgs, Terminal, data, stdio},
     signals::{Signals, Stop},
 };
@@ -31,15 +31,8 @@ pub(crate) struct Args {
     /// The function: a file, a stored one, or an address
     #[arg(value_name = "FUNCTION")]
     target: String,
-    /// Where it is to be [this machine]
-    #[arg(long, value_name = "TARGET", value_parser = ["host", "kubernetes"])]
-    on: Option<String>,
-    /// The context of the kubeconfig [the current one; in a pod: the cluster of that pod]
-    #[arg(long, value_name = "NAME", env = home::CONTEXT, hide_env = true)]
-    context: Option<String>,
-    /// The namespace, where the function names none [the context's]
-    #[arg(long, value_name = "NAME", env = home::NAMESPACE, hide_env = true)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Its image on a cluster, in place of the function's
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
@@ -59,9 +52,9 @@ pub(crate) struct Args {
     pub(crate) output: OutputArgs,
 }
 
-pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) -> Result<u8> {
+pub(crate) async fn execute(args: Args, home: &Home, terminal: &Terminal) -> Result<u8> {
     let signals = Signals::listen()?;
-    let home = &home.on_cluster(args.context.take(), args.namespace.take());
+    let home = &home.at(&args.place);
     let format = args.output.output;
     let request = changed(request::load(&args.target, home).await?, args);
     let orchestrator = home.open().await?;
@@ -101,7 +94,7 @@ fn changed(mut request: Request, args: Args) -> Request {
             function.spec.build.requirements.push(requirement);
         }
     }
-    request.target = args.on.unwrap_or_default();
+    request.target = args.place.on.unwrap_or_default();
     request.project = args.project.unwrap_or_default();
     request.tag = args.tag.unwrap_or_default();
     request
