@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod causes;
+mod deployments;
 mod jobs;
 mod objects;
 mod pods;

@@ -11,6 +11,13 @@ pub(super) fn fill(resource: &Resource, value: &mut Value) {
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => pod(value),
         ("batch", "Job") => job(value),
+        ("apps", "Deployment" | "ReplicaSet") => {
+            let spec = part(value, "spec");
+            or(spec, "replicas", 1);
+            if let Some(template) = spec.get_mut("template") {
+                pod_spec(part(template, "spec"));
+            }
+        }
         ("", "Secret") => or(map(value), "type", "Opaque"),
         ("", "Namespace") => {
             or(part(value, "spec"), "finalizers", json!(["kubernetes"]));

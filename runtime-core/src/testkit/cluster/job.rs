@@ -12,6 +12,7 @@ use super::{
     job_end::{self, Verdict},
     job_pods::index_of,
     object::{Key, Object, part},
+    pod_status::is_ready,
     remove::Deletion,
     world::{JOBS, PODS, Work, World},
 };
@@ -37,7 +38,7 @@ impl World {
             return;
         }
         let mut book = self.jobs.remove(job.uid()).unwrap_or_default();
-        let pods = self.pods_of(&job);
+        let pods = self.owned_in(job.uid(), PODS);
         let verdict = self.count(&job, &pods, &mut book);
         let suspended = job.at("/spec/suspend") == Some(&Value::Bool(true));
         let active: Vec<_> = pods.iter().filter(|pod| book.active.contains(pod.uid())).cloned().collect();
@@ -68,13 +69,14 @@ impl World {
         self.jobs.insert(job.uid().to_owned(), book);
     }
 
-    fn pods_of(&self, job: &Object) -> Vec<Arc<Object>> {
-        let owned = self.owned.get(job.uid()).into_iter().flatten();
-        let pods = self.find(PODS.0, PODS.1);
+    /// The objects of a resource that something owns, those that changed last at the end.
+    pub(super) fn owned_in(&self, owner: &str, resource: (&str, &str)) -> Vec<Arc<Object>> {
+        let owned = self.owned.get(owner).into_iter().flatten();
+        let table = self.find(resource.0, resource.1);
         let mut found: Vec<_> = owned.filter_map(|uid| self.by_uid(uid)).collect();
-        found.retain(|(id, _)| Some(*id) == pods);
-        found.sort_by_key(|(_, pod)| pod.version);
-        found.into_iter().map(|(_, pod)| pod).collect()
+        found.retain(|(id, _)| Some(*id) == table);
+        found.sort_by_key(|(_, object)| object.version);
+        found.into_iter().map(|(_, object)| object).collect()
     }
 
     /// Counts how pods ended; the verdict where that is the job's end.
@@ -218,9 +220,4 @@ impl World {
 
 pub(super) fn indexed(job: &Object) -> bool {
     job.str_at("/spec/completionMode") == "Indexed"
-}
-
-fn is_ready(pod: &Object) -> bool {
-    let conditions = pod.at("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// A pod that could not be made is tried again after this time.
-const AGAIN: Duration = Duration::from_secs(10);
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
 impl World {
     /// Makes the pods that are missing; gives how many it made.
@@ -64,27 +64,33 @@ impl World {
 
     fn make_pod(&mut self, job: &Object, index: Option<u64>) -> Result<Arc<Object>, String> {
         let mut pod = job.at("/spec/template").cloned().unwrap_or_else(|| json!({}));
-        let fields = map(&mut pod);
-        fields.insert("kind".to_owned(), "Pod".into());
-        fields.insert("apiVersion".to_owned(), "v1".into());
         let prefix =
             index.map_or_else(|| format!("{}-", job.name()), |index| format!("{}-{index}-", job.name()));
-        let fields = metadata(&mut pod);
-        fields.insert("generateName".to_owned(), prefix.into());
-        fields.insert("namespace".to_owned(), job.namespace().into());
-        fields.insert(
-            "ownerReferences".to_owned(),
-            json!([{"apiVersion": "batch/v1", "kind": "Job", "name": job.name(), "uid": job.uid(),
-                "controller": true, "blockOwnerDeletion": true}]),
-        );
         if let Some(index) = index {
             number_pod(&mut pod, job.name(), index);
         }
+        self.pod_of(job, pod, prefix)
+    }
+
+    /// Makes a pod for what controls it, as the controller asks for it.
+    pub(super) fn pod_of(
+        &mut self,
+        owner: &Object,
+        mut pod: Value,
+        prefix: String,
+    ) -> Result<Arc<Object>, String> {
+        let fields = map(&mut pod);
+        fields.insert("kind".to_owned(), "Pod".into());
+        fields.insert("apiVersion".to_owned(), "v1".into());
+        let fields = metadata(&mut pod);
+        fields.insert("generateName".to_owned(), prefix.into());
+        fields.insert("namespace".to_owned(), owner.namespace().into());
+        fields.insert("ownerReferences".to_owned(), json!([owner.as_owner()]));
         let request = Request {
             verb: "create",
             version: "v1".to_owned(),
             plural: "pods".to_owned(),
-            namespace: Some(job.namespace().to_owned()),
+            namespace: Some(owner.namespace().to_owned()),
             user_agent: "kube-controller-manager".to_owned(),
             ..Request::default()
         };

@@ -29,6 +29,7 @@ mod clock;
 mod collect;
 mod containers;
 mod defaults;
+mod deployment;
 mod discovery;
 mod events;
 mod evict;

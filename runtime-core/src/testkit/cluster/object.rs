@@ -73,6 +73,13 @@ impl Object {
         self.meta("ownerReferences").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// It as the owner of what it controls.
+    pub(super) fn as_owner(&self) -> Value {
+        let of = |name| self.value.get(name).cloned().unwrap_or_default();
+        json!({"apiVersion": of("apiVersion"), "kind": of("kind"), "name": self.name(), "uid": self.uid(),
+            "controller": true, "blockOwnerDeletion": true})
+    }
+
     pub(super) fn finalizers(&self) -> Vec<&str> {
         let all = self.meta("finalizers").and_then(Value::as_array);
         all.into_iter().flatten().filter_map(Value::as_str).collect()

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::object::{map, part};
+use super::object::{Object, map, part};
 
 /// Pod as JSON, and the time.
 pub(super) struct Status<'a> {
@@ -187,4 +187,10 @@ fn phase(init: &[Value], main: &[Value], policy: &str) -> &'static str {
         ("Never", true, true) => "Failed",
         _ => "Running",
     }
+}
+
+/// Whether a pod says that it is ready.
+pub(super) fn is_ready(pod: &Object) -> bool {
+    let conditions = pod.at("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }

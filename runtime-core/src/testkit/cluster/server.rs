@@ -263,6 +263,8 @@ impl World {
             Work::Released(uid) => self.released(&uid),
             Work::Terminate(key) => self.terminate(&key),
             Work::Job(key) => self.job(&key),
+            Work::Deployment(key) => self.deployment(&key),
+            Work::ReplicaSet(key) => self.replica_set(&key),
             Work::Disowned(uid) => self.disowned(&uid),
             Work::Owned(id, key) => {
                 let uid = self.tables[id].objects.get(&key).map(|object| object.uid().to_owned());

@@ -15,6 +15,7 @@ pub(super) fn check(resource: &Resource, value: &Value, before: Option<&Value>) 
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Pod") => pod_spec(&value["spec"], "spec", &mut causes),
         ("batch", "Job") => job(&value["spec"], &mut causes),
+        ("apps", "Deployment" | "ReplicaSet") => replicated(&value["spec"], &mut causes),
         ("", "Secret" | "ConfigMap") => data(value, &mut causes),
         _ => {}
     }
@@ -150,6 +151,23 @@ fn job(spec: &Value, causes: &mut Vec<Cause>) {
             causes.push(Cause::wrong_number(format!("spec.{field}"), value, why));
         }
     }
+}
+
+/// Deployments and ReplicaSets: a selector that finds their own pods, which always go on.
+fn replicated(spec: &Value, causes: &mut Vec<Cause>) {
+    let labels = &spec["template"]["metadata"]["labels"];
+    match spec["selector"]["matchLabels"].as_object() {
+        None => causes.push(Cause::required("spec.selector", "")),
+        Some(wanted) if wanted.iter().any(|(name, value)| labels[name] != *value) => {
+            let why = "`selector` does not match template `labels`";
+            causes.push(Cause::invalid("spec.template.metadata.labels", "", why));
+        }
+        Some(_) => {}
+    }
+    if let Some(policy) = spec["template"]["spec"]["restartPolicy"].as_str().filter(|one| *one != "Always") {
+        causes.push(Cause::unsupported("spec.template.spec.restartPolicy", policy, &["Always"]));
+    }
+    pod_spec(&spec["template"]["spec"], "spec.template.spec", causes);
 }
 
 /// Secrets and ConfigMaps.

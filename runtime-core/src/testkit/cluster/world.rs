@@ -71,6 +71,8 @@ pub(super) enum Work {
     /// A pod is to end.
     Terminate(Key),
     Job(Key),
+    Deployment(Key),
+    ReplicaSet(Key),
     /// What an object that is gone, by its uid, owned.
     Disowned(String),
     /// Whether there is an owner.
@@ -115,6 +117,8 @@ pub(super) struct World {
 
 pub(super) const PODS: (&str, &str) = ("", "pods");
 pub(super) const JOBS: (&str, &str) = ("batch", "jobs");
+pub(super) const DEPLOYMENTS: (&str, &str) = ("apps", "deployments");
+pub(super) const REPLICA_SETS: (&str, &str) = ("apps", "replicasets");
 pub(super) const NAMESPACES: (&str, &str) = ("", "namespaces");
 pub(super) const NODES: (&str, &str) = ("", "nodes");
 pub(super) const EVENTS: (&str, &str) = ("", "events");
@@ -292,6 +296,13 @@ impl World {
             ("", "Pod") => self.follow_pod(key, object, what),
             ("apiextensions.k8s.io", _) if what == What::Deleted => self.undefine(object),
             ("batch", "Job") if what != What::Deleted => self.work.push_back(Work::Job(key.clone())),
+            ("apps", "Deployment") if what != What::Deleted => {
+                self.work.push_back(Work::Deployment(key.clone()));
+            }
+            ("apps", "ReplicaSet") => {
+                self.work.push_back(Work::ReplicaSet(key.clone()));
+                self.controller_of(object);
+            }
             _ => {}
         }
         if what == What::Deleted && resource.namespaced {
@@ -312,10 +323,19 @@ impl World {
                 self.logs.forget(object.uid());
             }
         }
-        let owner =
-            object.owners().iter().find(|owner| owner["kind"] == "Job" && owner["controller"] == true);
-        if let Some(name) = owner.and_then(|owner| owner["name"].as_str()) {
-            self.work.push_back(Work::Job((key.0.clone(), name.to_owned())));
+        self.controller_of(object);
+    }
+
+    /// Whoever controls an object looks at what became of it.
+    fn controller_of(&mut self, object: &Object) {
+        let Some(owner) = object.owners().iter().find(|owner| owner["controller"] == true) else { return };
+        let text = |field: &str| owner[field].as_str().unwrap_or_default().to_owned();
+        let key = (object.namespace().to_owned(), text("name"));
+        match text("kind").as_str() {
+            "Job" => self.work.push_back(Work::Job(key)),
+            "ReplicaSet" => self.work.push_back(Work::ReplicaSet(key)),
+            "Deployment" => self.work.push_back(Work::Deployment(key)),
+            _ => {}
         }
     }
 
