@@ -1,8 +1,12 @@
 //! The target "kubernetes" on a real cluster with a node on which pods run: `KUBECONFIG` says which. Each test has a
 //! namespace of its own.
-#![cfg(all(feature = "kubernetes", feature = "sqlite", feature = "job"))]
+#![cfg(all(feature = "kubernetes", feature = "sqlite", feature = "dask", feature = "job"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "cluster/crds.rs"]
+mod crds;
+#[path = "cluster/dask.rs"]
+mod dask;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/kills.rs"]
@@ -264,6 +268,28 @@ fn the_rights_of_the_manifest_are_enough() {
 #[test]
 fn a_right_that_is_missing_is_named() {
     block_on(rights::one_is_missing);
+}
+
+#[test]
+fn the_rights_of_the_manifest_are_enough_for_dask() {
+    // Before the test's clock begins: it may have to be fetched.
+    if dask::environment().is_some() {
+        block_on(rights::are_enough_for_dask);
+    }
+}
+
+#[test]
+fn dask_runs_on_deployments() {
+    if dask::environment().is_some() {
+        block_on(dask::plain);
+    }
+}
+
+#[test]
+fn dask_runs_with_its_operator() {
+    if dask::environment().is_some() {
+        block_on(dask::with_operator);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is rendered, before a real API server: it takes all of it, and knows each field.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 
 use hyper::Request;
 use runtimes::{
@@ -17,6 +17,8 @@ use runtimes::{
     },
 };
 
+use super::crds;
+
 /// Fields that servers have since this minor version of 1: older ones leave them out.
 const SINCE: [(&str, u32); 4] = [
     ("spec.suspend", 21),
@@ -25,17 +27,23 @@ const SINCE: [(&str, u32); 4] = [
     ("spec.backoffLimitPerIndex", 28),
 ];
 
-pub(crate) fn cases() -> Option<String> {
-    let shared = match std::env::var_os("RUNTIMES_SHARED") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")),
-    };
-    std::fs::read_to_string(shared.join("mlrun/cases/job.jsonl")).ok()
+/// A kind of which there are cases, the definitions of what its operator acts on, and what may make its objects
+/// (`spec.engine`, where it has a choice).
+type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+/// The kinds that become objects of a cluster.
+const KINDS: &[Row] = &[("job", &[], &[""]), ("dask", &crds::DASK, &["operator", "plain"])];
+
+fn cases(kind: &str) -> Option<String> {
+    std::fs::read_to_string(crds::shared().join(format!("mlrun/cases/{kind}.jsonl"))).ok()
 }
 
 /// The objects of a case, for this namespace.
-fn rendered(case: &Value, style: Style, namespace: &str) -> Result<Vec<Value>> {
+fn rendered(case: &Value, (style, engine): (Style, &str), namespace: &str) -> Result<Vec<Value>> {
     let mut document = case["function"].clone();
+    if !engine.is_empty() {
+        document["spec"]["engine"] = engine.into();
+    }
     if let Some(metadata) = document["metadata"].as_object_mut() {
         metadata.remove("namespace");
     }
@@ -62,15 +70,20 @@ fn rendered(case: &Value, style: Style, namespace: &str) -> Result<Vec<Value>> {
 /// Our own agent needs what the image of MLRun is taken to hold: code, and a registry for images that name none.
 fn make_runnable(function: &mut Value, run: &mut Value, context: &mut Value) {
     context["config"]["httpdb.builder.docker_registry"] = "registry.example".into();
+    // Without a run, a Dask cluster is rendered as its runs would have it.
+    let runs = !run.is_null() || function["kind"] == "dask";
     let spec = &mut function["spec"];
     let nothing = spec["command"].as_str().is_none_or(str::is_empty)
         && spec["build"]["functionSourceCode"].as_str().is_none_or(str::is_empty);
-    if nothing && !run.is_null() {
+    if nothing && runs {
         // def func(context): pass
         spec["build"]["functionSourceCode"] = "ZGVmIGZ1bmMoY29udGV4dCk6IHBhc3MK".into();
-        run["spec"]["handler"] = "func".into();
+        spec["default_handler"] = "func".into();
+        if let Some(spec) = run.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.insert("handler".to_owned(), "func".into());
+        }
     }
-    if let Some(build) = spec["build"].as_object_mut().filter(|_| !run.is_null()) {
+    if let Some(build) = spec["build"].as_object_mut().filter(|_| runs) {
         build.remove("source");
         build.remove("load_source_on_run");
     }
@@ -148,6 +161,32 @@ impl Judge {
         }
     }
 
+    /// Sends all that is rendered of a case, and notes what is wrong with it. How many objects there were.
+    async fn case(&mut self, case: &Value, how: (Style, &str), wrong: &mut Vec<String>) -> usize {
+        let what = format!("{} ({:?} {})", case["name"].as_str().unwrap(), how.0, how.1);
+        let rendered = match rendered(case, how, &self.namespace) {
+            Ok(rendered) => rendered,
+            // What MLRun refuses, and what is not rendered in our own style, says so.
+            Err(_) if case["refused"].is_string() || case["refused"].is_object() => return 0,
+            Err(error) => {
+                assert!(error.help_text().is_some() || error.location().is_some(), "{what}: {error}");
+                println!("{what} is refused: {error}");
+                return 0;
+            }
+        };
+        for object in &rendered {
+            self.make_ready(object).await;
+            match self.ask(object).await {
+                Ok(kept) => {
+                    let dropped = self.dropped(object, &kept);
+                    wrong.extend(dropped.into_iter().map(|place| format!("{what}: {place}")));
+                }
+                Err(error) => wrong.push(format!("{what}: {} refused: {error}", object["kind"])),
+            }
+        }
+        rendered.len()
+    }
+
     /// Everything that was sent and that the server did not keep.
     fn dropped(&self, sent: &Value, kept: &Value) -> Vec<String> {
         let mut found = Vec::new();
@@ -217,49 +256,36 @@ fn amount(text: &str) -> Option<u64> {
     text.parse::<runtimes::core::pod::Quantity>().ok().map(|quantity| quantity.millis())
 }
 
-/// All captured cases, in both styles, are taken, and nothing of them is dropped.
+/// All captured cases of all kinds, in both styles, are taken, and nothing of them is dropped.
 pub(crate) async fn all_are_taken(client: Client, namespace: &str) {
-    let Some(cases) = cases() else {
-        println!("skipped: there are no cases at ../shared or RUNTIMES_SHARED");
-        return;
-    };
-    let mut judge = Judge::new(client, namespace).await;
-    let (mut objects, mut wrong) = (0, Vec::new());
-    for line in cases.lines() {
-        let case: Value = serde_json::from_str(line).unwrap();
-        let name = case["name"].as_str().unwrap().to_owned();
-        for style in [Style::Mlrun, Style::Native] {
-            let what = format!("{name} ({style:?})");
-            let rendered = match rendered(&case, style, namespace) {
-                Ok(rendered) => rendered,
-                // What MLRun refuses, and what is not rendered in our own style, says so.
-                Err(_) if case["refused"].is_string() || case["refused"].is_object() => continue,
-                Err(error) => {
-                    assert!(error.help_text().is_some() || error.location().is_some(), "{what}: {error}");
-                    println!("{what} is refused: {error}");
-                    continue;
-                }
-            };
-            for object in rendered {
-                judge.make_ready(&object).await;
-                objects += 1;
-                match judge.ask(&object).await {
-                    Ok(kept) => wrong.extend(
-                        judge.dropped(&object, &kept).into_iter().map(|place| format!("{what}: {place}")),
-                    ),
-                    Err(error) => wrong.push(format!("{what}: {} refused: {error}", object["kind"])),
-                }
+    let mut judge = Judge::new(client.clone(), namespace).await;
+    let mut wrong = Vec::new();
+    for (kind, definitions, engines) in KINDS {
+        let Some(cases) = cases(kind) else {
+            println!("skipped: there are no cases at ../shared or RUNTIMES_SHARED");
+            break;
+        };
+        if !crds::install(&client, definitions).await {
+            break;
+        }
+        let mut objects = 0;
+        for line in cases.lines() {
+            let case: Value = serde_json::from_str(line).unwrap();
+            // MLRun has no choice.
+            let native = engines.iter().map(|engine| (Style::Native, *engine));
+            for how in std::iter::once((Style::Mlrun, "")).chain(native) {
+                objects += judge.case(&case, how, &mut wrong).await;
             }
         }
+        let minor = judge.minor;
+        println!(
+            "{kind}: {objects} objects of {} cases were sent to a server of 1.{minor}",
+            cases.lines().count()
+        );
+        assert!(objects > 200, "{objects} objects");
     }
     judge.clear().await;
-    println!(
-        "{objects} objects of {} cases were sent to a server of 1.{}",
-        cases.lines().count(),
-        judge.minor
-    );
     assert!(wrong.is_empty(), "{} are wrong: {wrong:#?}", wrong.len());
-    assert!(objects > 200, "{objects} objects");
 }
 
 /// That a field is dropped is found, also by servers that do not say so.

@@ -21,6 +21,7 @@ use runtimes::{
 };
 
 use super::{
+    crds, dask,
     scene::{self, PATIENCE, Scene, python},
     works::Work,
 };
@@ -75,6 +76,29 @@ pub(crate) async fn are_enough(scene: Scene) {
         let run = scene.run(Work::Well.request()).await;
         assert_eq!(run.state(), RunState::Completed, "{:?}", run.status);
     }
+    scene.is_clean().await;
+}
+
+/// Those of the kind `dask`: on Deployments a run ends, and of what an operator is to act on nothing stays.
+pub(crate) async fn are_enough_for_dask(scene: Scene) {
+    let client = account(&scene.namespace, |_| {}).await;
+    let scene = scene.through(client, ClusterOptions::default()).await;
+    let environment = dask::environment().unwrap();
+    let two = json!({"replicas": 2});
+    let run = scene.run(dask::request(environment, "plain", "total", two)).await;
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    assert_eq!(run.status.results["total"], json!(285));
+    scene.is_clean().await;
+
+    if !crds::install(&scene::client().await, &crds::DASK).await {
+        return;
+    }
+    let adaptive = json!({"min_replicas": 1, "max_replicas": 2});
+    let request = dask::request(environment, "operator", "wait", adaptive);
+    let handle = scene.orchestrator.submit(request).await.unwrap();
+    let key = handle.key();
+    let abort = scene.orchestrator.abort_within(&key, Some(Duration::from_secs(1)));
+    assert_eq!(abort.await.unwrap().state(), RunState::Aborted);
     scene.is_clean().await;
 }
 

@@ -1,28 +1,24 @@
 //! A namespace of a real cluster, and an orchestrator that has it.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use runtimes::{
     Function, Orchestrator, Request, Run, RunState, Update,
     cluster::{
         ClusterOptions, Kubernetes,
         kube::{
-            Api, Client, Config, Resource, ResourceExt,
+            self, Api, Client, Config, ResourceExt,
             api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams},
             core::GroupVersionKind,
             runtime::wait::{await_condition, conditions},
         },
     },
     core::{
-        k8s_openapi::api::{
-            batch::v1::Job,
-            core::v1::{ConfigMap, Namespace, Pod, Secret, ServiceAccount},
-        },
+        k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount},
         run::{Cause, Reason, RunKey},
         serde_json::json,
     },
 };
-use serde::de::DeserializeOwned;
 
 /// How long anything may take that is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -196,24 +192,41 @@ impl Scene {
     pub(crate) async fn is_clean(&self) {
         self.orchestrator.idle().await;
         let client = client().await;
-        gone::<Job>(Api::namespaced(client.clone(), &self.namespace)).await;
-        gone::<Pod>(Api::namespaced(client.clone(), &self.namespace)).await;
-        gone::<ConfigMap>(Api::namespaced(client.clone(), &self.namespace)).await;
-        gone::<Secret>(Api::namespaced(client, &self.namespace)).await;
+        for (version, kind) in REMAINS {
+            let (group, version) = version.split_once('/').unwrap_or(("", version));
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+            gone(Api::namespaced_with(client.clone(), &self.namespace, &resource), kind).await;
+        }
     }
 }
 
+/// What runs are made of, and what others make for them.
+const REMAINS: [(&str, &str); 10] = [
+    ("kubernetes.dask.org/v1", "DaskAutoscaler"),
+    ("kubernetes.dask.org/v1", "DaskCluster"),
+    ("kubernetes.dask.org/v1", "DaskWorkerGroup"),
+    ("batch/v1", "Job"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "ReplicaSet"),
+    ("v1", "Service"),
+    ("v1", "Pod"),
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+];
+
 /// Waits until each object of a run that is still there is gone.
-async fn gone<K>(api: Api<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=runtimes,runtimes/run");
-    for left in api.list_metadata(&ours).await.unwrap() {
+async fn gone(api: Api<DynamicObject>, kind: &str) {
+    let ours = ListParams::default().labels("runtimes/run");
+    let left = match api.list_metadata(&ours).await {
+        // There are no such objects.
+        Err(kube::Error::Api(status)) if status.code == 404 => return,
+        left => left.unwrap(),
+    };
+    for left in left {
         let (name, uid) = (left.name_any(), left.uid().unwrap());
         let deleted = await_condition(api.clone(), &name, conditions::is_deleted(&uid));
         let waited = tokio::time::timeout(PATIENCE, deleted).await;
-        waited.unwrap_or_else(|_| panic!("{} {name} is left", K::kind(&()))).unwrap();
+        waited.unwrap_or_else(|_| panic!("{kind} {name} is left")).unwrap();
     }
 }
 

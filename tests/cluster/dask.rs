@@ -1,0 +1,217 @@
+//! Runs of the kind `dask`: their clusters made of plain Deployments, and by Dask's own operator.
+//!
+//! Dask and its operator come from PyPI, into a folder that is kept. The node's pods have them by a volume; the operator runs
+//! here, for the namespace of the test alone.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use runtimes::{
+    Function, Request, RunState,
+    cluster::kube::{
+        Api, ResourceExt,
+        api::{DeleteParams, ListParams},
+    },
+    core::{
+        k8s_openapi::api::core::v1::Pod,
+        run::{Reason, RunKey},
+        serde_json::{Value, json},
+    },
+};
+
+use super::{
+    crds,
+    scene::{self, IMAGE, Scene},
+    works::LONG,
+};
+
+/// What handlers do.
+const CODE: &str = include_str!("work.py");
+
+/// A Python environment with Dask and its operator; `None` where it cannot be made, and it says so.
+pub(crate) fn environment() -> Option<&'static Path> {
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
+        // The scene says that there is no cluster.
+        return Some(Path::new(""));
+    }
+    match MADE.get_or_init(make_environment) {
+        Ok(folder) => Some(folder),
+        Err(why) => {
+            println!("skipped: dask-kubernetes cannot be had from PyPI, for which pip must reach it: {why}");
+            None
+        }
+    }
+}
+
+fn make_environment() -> Result<PathBuf, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dask-operator");
+    // Written last.
+    let whole = folder.join("whole");
+    if whole.exists() {
+        return Ok(folder);
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    let run = |program: &Path, args: &[&str]| {
+        let output = Command::new(program).args(args).output().map_err(|error| error.to_string())?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        }
+    };
+    let place = folder.to_str().ok_or("the folder's name is no text")?;
+    // The node's image has the system's Python, whose version the packages have to be for.
+    let venv = |python: &str| run(Path::new(python), &["-m", "venv", "--clear", place]);
+    venv("/usr/bin/python3").or_else(|_| venv("python3"))?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run(&folder.join("bin/python"), &[&install[..], &["dask", "distributed", "dask-kubernetes"]].concat())?;
+    std::fs::write(whole, "").map_err(|error| error.to_string())?;
+    Ok(folder)
+}
+
+/// Where its packages lie.
+fn packages(environment: &Path) -> PathBuf {
+    let versions = std::fs::read_dir(environment.join("lib")).unwrap();
+    let found = versions.map(|version| version.unwrap().path().join("site-packages"));
+    found.into_iter().find(|folder| folder.is_dir()).unwrap()
+}
+
+/// Dask's operator, as a process that ends with this one.
+pub(crate) struct Operator {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Operator {
+    /// Starts it for a namespace, unless the cluster has one that looks after all.
+    pub(crate) async fn start(environment: &Path, scene: &Scene) -> Option<Self> {
+        let pods: Api<Pod> = Api::all(scene::client().await);
+        let is_operator = |pod: &Pod| {
+            format!("{:?}", pod.spec).contains("dask_kubernetes.operator")
+                || pod
+                    .labels()
+                    .get("app.kubernetes.io/name")
+                    .is_some_and(|name| name == "dask-kubernetes-operator")
+        };
+        let there = pods.list(&ListParams::default()).await.unwrap();
+        if let Some(pod) = there.iter().find(|pod| is_operator(pod)) {
+            println!("Dask's operator is there: {}", pod.name_any());
+            return None;
+        }
+        let log = scene.home.path().join("operator.log");
+        // It ends when this process, however it ends, does not hold its standard input any more.
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "\"$@\" & read -r _; kill $!; wait $!", "sh"])
+            .arg(environment.join("bin/python"));
+        command.args(["-m", "kopf", "run", "--standalone", "-n", &scene.namespace]);
+        command.args(["-m", "dask_kubernetes.operator.controller"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+        Some(Self { process: command.spawn().unwrap(), log })
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            println!("the operator said:\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
+
+/// A run with a cluster that `engine` makes, with these fields of its own.
+pub(crate) fn request(environment: &Path, engine: &str, handler: &str, fields: Value) -> Request {
+    let mut document = json!({
+        "kind": "dask",
+        "metadata": {"name": handler},
+        "spec": {
+            "image": IMAGE,
+            "engine": engine,
+            "pythonpath": "/packages",
+            "volumes": [{"name": "packages", "hostPath": {"path": packages(environment)}}],
+            "volume_mounts": [{"name": "packages", "mountPath": "/packages", "readOnly": true}],
+        },
+    });
+    document["spec"].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let function = Function::from_value(document).unwrap().with_code(CODE);
+    Request::new(function).handler(handler).on("kubernetes")
+}
+
+async fn ended(scene: &Scene, request: Request) -> runtimes::Run {
+    let run = scene.orchestrator.run(request);
+    tokio::time::timeout(LONG, run).await.expect("the run ends").unwrap()
+}
+
+/// Deletes a pod of this part of a run.
+async fn delete(scene: &Scene, key: &RunKey, part: &str) {
+    let pods: Api<Pod> = Api::namespaced(scene::client().await, &scene.namespace);
+    let of_part = ListParams::default().labels(&format!("runtimes/run={key},runtimes/part={part}"));
+    let found = pods.list(&of_part).await.unwrap();
+    let pod = found.items.first().unwrap_or_else(|| panic!("there is a pod of {part}"));
+    pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(1)).await.unwrap();
+}
+
+/// What holds whoever makes the clusters.
+pub(crate) async fn runs(scene: &Scene, environment: &Path, engine: &str) {
+    let two = |handler: &str| request(environment, engine, handler, json!({"replicas": 2}));
+    let run = ended(scene, two("total")).await;
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    assert_eq!((&run.status.results["workers"], &run.status.results["total"]), (&json!(2), &json!(285)));
+    scene.is_clean().await;
+
+    // A worker that goes is replaced; the run goes on.
+    let handle = scene.orchestrator.submit(two("replaced")).await.unwrap();
+    scene.wait_for_line(&handle.key(), "ready").await;
+    delete(scene, &handle.key(), "worker").await;
+    let run = tokio::time::timeout(LONG, handle.wait()).await.expect("the run ends").unwrap();
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    assert_eq!(run.status.results["total"], json!(285));
+    scene.is_clean().await;
+
+    // A scheduler that goes knows nothing of it any more, and it ends.
+    let handle = scene.orchestrator.submit(two("wait")).await.unwrap();
+    scene.wait_for_line(&handle.key(), "ready").await;
+    delete(scene, &handle.key(), "scheduler").await;
+    let run = tokio::time::timeout(LONG, handle.wait()).await.expect("the run ends").unwrap();
+    let cause = run.status.cause.clone().unwrap();
+    assert_eq!((run.state(), cause.reason), (RunState::Error, Reason::ServiceEnded), "{cause:?}");
+    assert!(cause.message.starts_with("scheduler, which it needs, ended first: "), "{}", cause.message);
+    scene.is_clean().await;
+
+    let handle = scene.orchestrator.submit(two("wait")).await.unwrap();
+    scene.wait_for_line(&handle.key(), "ready").await;
+    let key = handle.key();
+    let abort = scene.orchestrator.abort_within(&key, Some(Duration::from_secs(1)));
+    assert_eq!(abort.await.unwrap().state(), RunState::Aborted);
+    scene.is_clean().await;
+}
+
+/// Without an operator.
+pub(crate) async fn plain(scene: Scene) {
+    runs(&scene, environment().unwrap(), "plain").await;
+}
+
+/// With the real one.
+pub(crate) async fn with_operator(scene: Scene) {
+    if !crds::install(&scene::client().await, &crds::DASK).await {
+        return;
+    }
+    let environment = environment().unwrap();
+    let _operator = Operator::start(environment, &scene).await;
+    runs(&scene, environment, "operator").await;
+
+    let fields = json!({"min_replicas": 1, "max_replicas": 3});
+    let run = ended(&scene, request(environment, "operator", "burst", fields)).await;
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    let result = |name: &str| run.status.results[name].clone();
+    assert_eq!(["first", "most", "last"].map(result), [json!(1), json!(3), json!(1)]);
+    assert_eq!(result("total"), json!(59 * 60 / 2), "no task is lost");
+    scene.is_clean().await;
+}
