@@ -3,6 +3,9 @@
 #![cfg(all(feature = "kubernetes", feature = "sqlite", feature = "job"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(feature = "dask")]
+#[path = "kubernetes/dask.rs"]
+mod dask;
 #[path = "kubernetes/secrets.rs"]
 mod secrets;
 #[path = "kubernetes/target.rs"]
@@ -24,6 +27,10 @@ use runtimes::{
         testkit::cluster::{FakeCluster, Fault, Forbid, Life},
     },
 };
+
+/// What runs are made of, and what others make for them.
+const REMAINS: [&str; 8] =
+    ["daskautoscalers", "daskclusters", "deployments", "jobs", "pods", "replicasets", "secrets", "services"];
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,12 +63,17 @@ impl Scene {
         lines.iter().filter(|line| line.source == "main").map(|line| line.text().into_owned()).collect()
     }
 
+    /// Waits until the code of a run has printed something.
+    #[cfg(feature = "dask")]
+    async fn begins(&self, key: &RunKey) {
+        let mut lines = self.orchestrator.logs(key, true).await.unwrap();
+        while within(lines.try_next()).await.unwrap().unwrap().source != "main" {}
+    }
+
     /// Nothing of any run is left, as soon as what was deleted has had its grace.
     async fn is_clean(&self) {
         within(self.orchestrator.idle()).await;
-        let gone = |cluster: &FakeCluster| {
-            ["jobs", "pods", "secrets"].iter().all(|plural| cluster.objects(plural).is_empty())
-        };
+        let gone = |cluster: &FakeCluster| REMAINS.iter().all(|plural| cluster.objects(plural).is_empty());
         within(self.cluster.until(gone)).await;
     }
 }

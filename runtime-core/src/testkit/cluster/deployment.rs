@@ -28,7 +28,7 @@ impl World {
         };
         let Some(sets) = self.find(REPLICA_SETS.0, REPLICA_SETS.1) else { return };
         let template = deployment.at("/spec/template").cloned().unwrap_or_default();
-        let hash = format!("{:.10}", format!("{:016x}", super::digest(&[&template.to_string()])));
+        let hash = format!("{:.10}", format!("{:016x}", super::digest(&[&sorted(&template).to_string()])));
         let name = format!("{}-{hash}", deployment.name());
         let wanted = replicas(&deployment);
         for old in self.owned_in(deployment.uid(), REPLICA_SETS) {
@@ -111,6 +111,20 @@ const PODS: (&str, &str) = super::world::PODS;
 
 fn replicas(object: &Object) -> u64 {
     object.at("/spec/replicas").and_then(Value::as_u64).unwrap_or(1)
+}
+
+/// With its fields in one order, whoever wrote it last.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> =
+                fields.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
+            fields.sort_by(|one, other| one.0.cmp(&other.0));
+            Value::Object(fields.into_iter().collect())
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 /// Whether a pod counts to those that are wanted.
