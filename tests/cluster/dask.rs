@@ -1,12 +1,10 @@
 //! Runs of the kind `dask`: their clusters made of plain Deployments, and by Dask's own operator.
 //!
-//! Dask and its operator come from PyPI, into a folder that is kept. The node's pods have them by a volume; the operator runs
-//! here, for the namespace of the test alone.
+//! Dask and its operator come from PyPI, into a folder that is kept and that the node's pods have as a volume.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::OnceLock,
     time::Duration,
 };
@@ -15,12 +13,15 @@ use runtimes::{
     Function, Request, RunState,
     cluster::kube::{
         Api, ResourceExt,
-        api::{DeleteParams, ListParams},
+        api::{DeleteParams, ListParams, PostParams},
     },
     core::{
-        k8s_openapi::api::core::v1::Pod,
+        k8s_openapi::api::{
+            core::v1::{Namespace, Pod},
+            rbac::v1::ClusterRoleBinding,
+        },
         run::{Reason, RunKey},
-        serde_json::{Value, json},
+        serde_json::{Value, from_value, json},
     },
 };
 
@@ -81,49 +82,55 @@ fn packages(environment: &Path) -> PathBuf {
     found.into_iter().find(|folder| folder.is_dir()).unwrap()
 }
 
-/// Dask's operator, as a process that ends with this one.
-pub(crate) struct Operator {
-    process: Child,
-    log: PathBuf,
+/// Dask's operator for one namespace, in a pod, as it looks for schedulers by their names there. It goes with the namespace.
+const OPERATOR: &str = "\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: operator}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: operator}
+spec:
+  serviceAccountName: operator
+  containers:
+    - name: operator
+      image: IMAGE
+      command: [python3, -m, kopf, run, --standalone, -n, NAMESPACE, -m, dask_kubernetes.operator.controller]
+      env: [{name: PYTHONPATH, value: /packages}]
+      volumeMounts: [{name: packages, mountPath: /packages, readOnly: true}]
+  volumes: [{name: packages, hostPath: {path: PACKAGES}}]
+";
+
+/// Starts it, unless the cluster has one that looks after all namespaces.
+async fn start_operator(environment: &Path, scene: &Scene) {
+    let pods: Api<Pod> = Api::all(scene::client().await);
+    let there = pods.list(&ListParams::default()).await.unwrap();
+    if let Some(pod) = there.iter().find(|pod| is_operator(pod)) {
+        println!("Dask's operator is there: {} in {}", pod.name_any(), pod.namespace().unwrap());
+        return;
+    }
+    // It reads what is of no namespace, too. That also goes with the namespace.
+    let client = scene::client().await;
+    let namespace = Api::<Namespace>::all(client.clone()).get(&scene.namespace).await.unwrap();
+    let rights = json!({
+        "metadata": {"name": format!("{}-operator", scene.namespace), "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Namespace", "name": scene.namespace, "uid": namespace.uid()}]},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": scene.namespace}],
+    });
+    let bindings: Api<ClusterRoleBinding> = Api::all(client);
+    bindings.create(&PostParams::default(), &from_value(rights).unwrap()).await.unwrap();
+    let manifest = OPERATOR.replace("NAMESPACE", &scene.namespace).replace("IMAGE", IMAGE);
+    scene.apply(&manifest.replace("PACKAGES", packages(environment).to_str().unwrap())).await;
 }
 
-impl Operator {
-    /// Starts it for a namespace, unless the cluster has one that looks after all.
-    pub(crate) async fn start(environment: &Path, scene: &Scene) -> Option<Self> {
-        let pods: Api<Pod> = Api::all(scene::client().await);
-        let is_operator = |pod: &Pod| {
-            format!("{:?}", pod.spec).contains("dask_kubernetes.operator")
-                || pod
-                    .labels()
-                    .get("app.kubernetes.io/name")
-                    .is_some_and(|name| name == "dask-kubernetes-operator")
-        };
-        let there = pods.list(&ListParams::default()).await.unwrap();
-        if let Some(pod) = there.iter().find(|pod| is_operator(pod)) {
-            println!("Dask's operator is there: {}", pod.name_any());
-            return None;
-        }
-        let log = scene.home.path().join("operator.log");
-        // It ends when this process, however it ends, does not hold its standard input any more.
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "\"$@\" & read -r _; kill $!; wait $!", "sh"])
-            .arg(environment.join("bin/python"));
-        command.args(["-m", "kopf", "run", "--standalone", "-n", &scene.namespace]);
-        command.args(["-m", "dask_kubernetes.operator.controller"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
-        Some(Self { process: command.spawn().unwrap(), log })
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-        if std::thread::panicking() {
-            println!("the operator said:\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
-        }
-    }
+/// One that another test has is not for all.
+fn is_operator(pod: &Pod) -> bool {
+    let runs = format!("{:?}", pod.spec).contains("dask_kubernetes.operator");
+    let installed = pod.labels().get("app.kubernetes.io/name");
+    let ours = pod.namespace().is_some_and(|namespace| namespace.starts_with("runtimes-test-"));
+    !ours && (runs || installed.is_some_and(|name| name == "dask-kubernetes-operator"))
 }
 
 /// A run with a cluster that `engine` makes, with these fields of its own.
@@ -204,7 +211,7 @@ pub(crate) async fn with_operator(scene: Scene) {
         return;
     }
     let environment = environment().unwrap();
-    let _operator = Operator::start(environment, &scene).await;
+    start_operator(environment, &scene).await;
     runs(&scene, environment, "operator").await;
 
     let fields = json!({"min_replicas": 1, "max_replicas": 3});
