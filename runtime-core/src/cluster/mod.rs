@@ -4,6 +4,7 @@
 //! service, what the project has. [`Workload`] is a function and a run with all of that applied; a kind makes its
 //! objects of it.
 
+pub mod build;
 mod env;
 mod given;
 mod image;
