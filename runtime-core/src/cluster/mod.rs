@@ -12,6 +12,7 @@ mod job;
 mod mount;
 mod names;
 mod preemption;
+#[cfg(feature = "python")]
 mod program;
 mod resources;
 mod secrets;
@@ -33,6 +34,7 @@ pub use given::{SECRETS_DIR, fill_run_secret, run_secret_name};
 pub use image::full_image;
 pub use job::JobOptions;
 pub use names::{label_value, object_name};
+#[cfg(feature = "python")]
 pub use program::{Agent, CODE_DIR, Carry, Program, check_handler};
 pub use secrets::project_secret_name;
 pub use settings::{
