@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     Error, ErrorKind, Function, Plan, Result, Run,
-    cluster::Cluster,
+    cluster::{Cluster, build},
     plan::{ClusterPlan, Image},
     run::Verdict,
     target::Observation,
@@ -111,13 +111,15 @@ pub trait Runtime: Send + Sync {
     }
 
     /// The image that the function needs on a cluster and that is to be built, pure; `None` where its image is used as it
-    /// is.
+    /// is. A kind that needs an image has what `spec.build` says, unless it says otherwise.
     ///
     /// # Errors
     /// `Invalid`, naming the field, where it cannot be built as the function says.
     fn image(&self, function: &Function, cluster: &Cluster) -> Result<Option<Image>> {
-        let _ = (function, cluster);
-        Ok(None)
+        match self.capability().needs_image {
+            true => build::image(function, cluster),
+            false => Ok(None),
+        }
     }
 
     /// What must be created on a cluster to build that image, as this run, pure.
@@ -125,15 +127,19 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// As [`Self::image`], and where there is nothing to build.
     fn build(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
-        let _ = (function, run, cluster);
-        Err(only_here(self.kind()))
+        match self.capability().needs_image {
+            true => build::plan(function, run, cluster),
+            false => Err(only_here(self.kind())),
+        }
     }
 
     /// What is true of a run that builds this image on a cluster; of one that ended well, the report has the results
     /// `image`, with its digest, and `digest`. Pure.
     fn observe_build(&self, image: &str, seen: &Observation) -> Verdict {
-        let _ = image;
-        self.observe(seen)
+        match self.capability().needs_image {
+            true => build::observe(image, seen),
+            false => self.observe(seen),
+        }
     }
 
     /// What is true of the run, given what is seen of it now. Pure, and the same however often and in whatever

@@ -88,12 +88,25 @@ pub(crate) fn deployment(function: &Function, run: &Run) -> Result<HostPlan> {
 /// Puts Dask among the packages.
 fn need_dask(plan: &mut HostPlan, function: &Function, run: &Run) {
     let mut python = plan.python.take().unwrap_or_else(|| host::python(function, run));
+    add_dask(&mut python.requirements);
+    plan.python = Some(python);
+}
+
+/// The function as its image is built: where that has packages, Dask is among them.
+pub(crate) fn with_dask(function: &Function) -> Function {
+    let mut function = function.clone();
+    if !function.spec.build.requirements.is_empty() {
+        add_dask(&mut function.spec.build.requirements);
+    }
+    function
+}
+
+fn add_dask(requirements: &mut Vec<String>) {
     for package in PACKAGES {
-        if !python.requirements.iter().any(|requirement| names(requirement, package)) {
-            python.requirements.push(package.to_owned());
+        if !requirements.iter().any(|requirement| names(requirement, package)) {
+            requirements.push(package.to_owned());
         }
     }
-    plan.python = Some(python);
 }
 
 /// Scheduler and workers, which import what the main process of the plan is.

@@ -24,7 +24,7 @@ Examples:
   runtimes build function.yaml --on kubernetes           its image, by a pod of the cluster
   runtimes build train.py --kind job --requirement pandas --base-image python:3.12 \\
       --image registry.example.com/train:1 --secret registry-login --on kubernetes
-  runtimes render function.yaml --deploy                 that pod, and the Dockerfile; sends nothing
+  runtimes render function.yaml --build                  that pod, and the Dockerfile; sends nothing
 
 The image is made of `build` in the function: base_image (or `image`), source, commands, requirements, extra. Code that the
 function carries, and a source on this machine, are no part of it. Where `build.image` names none, it is REGISTRY/func-PROJECT-NAME:DIGITS, the digits being
