@@ -39,7 +39,7 @@ pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
     let mut plan = program::plan(function, run)?;
     let mut python = plan.python.take().unwrap_or_else(|| host::python(function, run));
     for package in PACKAGES {
-        if !python.requirements.iter().any(|requirement| names(requirement, package)) {
+        if !host::requires(&python.requirements, package) {
             python.requirements.push(package.to_owned());
         }
     }
@@ -63,6 +63,7 @@ pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
         work,
         env: env.clone(),
         imports: imports.clone(),
+        launcher: None,
         workdir: Some(function.spec.workdir.clone()).filter(|workdir| !workdir.is_empty()),
         limits,
         ready: if role == Role::Service { Readiness::Port(PORT.to_owned()) } else { Readiness::Started },
@@ -85,12 +86,6 @@ pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
     };
     plan.processes.splice(0..0, cluster);
     Ok(plan)
-}
-
-/// Whether a requirement is one of this package: `dask[dataframe]>=2024`.
-fn names(requirement: &str, package: &str) -> bool {
-    let end = requirement.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
-    requirement[..end.unwrap_or(requirement.len())].eq_ignore_ascii_case(package)
 }
 
 /// The code of the main process, which workers import as it does.
