@@ -1,7 +1,7 @@
 //! What the kind `mpijob` reads of a function beside what all kinds have.
 
 use runtime_core::{
-    Error, Function, Result,
+    Error, Function, Result, Run,
     cluster::Cluster,
     k8s_openapi::api::core::v1::ResourceRequirements,
     naming,
@@ -50,6 +50,9 @@ pub(crate) const OF_CLUSTERS: [&str; 11] = [
 
 /// More workers, or slots of one, than anybody means.
 const MOST: i64 = 10_000;
+
+/// Where a run says how many slots a worker has.
+const OF_RUN: &str = "run.spec.parameters.slots_per_worker";
 
 /// How long an MPIJob that has ended is kept where nobody takes it away: a week.
 const TTL: i32 = 7 * 24 * 3600;
@@ -126,7 +129,7 @@ pub struct Scheduling {
 pub struct MpiConfig {
     /// How many workers there are (`spec.replicas`).
     pub replicas: i64,
-    /// How many ranks each of them has (`spec.slots_per_worker`).
+    /// How many ranks each of them has (`spec.slots_per_worker`, or the run's parameter of that name).
     pub slots_per_worker: i64,
     /// What `mpirun` is told beside what it is told here (`spec.mpi_args`).
     pub mpi_args: Vec<String>,
@@ -190,7 +193,7 @@ impl MpiConfig {
     ///
     /// # Errors
     /// `Invalid`, naming the field, its value and what would be right.
-    pub fn of(function: &Function) -> Result<Self> {
+    pub fn of(function: &Function, run: &Run) -> Result<Self> {
         let own = FIELDS.iter().filter(|name| **name != "agent");
         let set = own.filter_map(|name| Some((*name, function.spec.extra.get(*name)?)));
         // Empty is as good as absent in what MLRun writes.
@@ -199,6 +202,11 @@ impl MpiConfig {
         let mut config: Self = yaml::from_value(&Value::Object(fields), "spec").map_err(with_help)?;
         config.replicas = function.spec.pod.replicas.map_or(1, i64::from);
         config.validate()?;
+        // MLRun's users write it among the parameters of a run.
+        if let Some(slots) = run.spec.parameters.get("slots_per_worker").filter(|slots| !slots.is_null()) {
+            let slots = slots.as_i64().ok_or_else(|| wrong_count(OF_RUN, slots, "slots"))?;
+            config.slots_per_worker = counted(OF_RUN, slots, "slots")?;
+        }
         Ok(config)
     }
 
@@ -206,10 +214,7 @@ impl MpiConfig {
         for (name, number, of) in
             [("replicas", self.replicas, "workers"), ("slots_per_worker", self.slots_per_worker, "slots")]
         {
-            if !(1..=MOST).contains(&number) {
-                return Err(Error::invalid(format!("spec.{name}"), format!("{number} is no number of {of}"))
-                    .help(format!("a whole number from 1 to {MOST}")));
-            }
+            counted(&format!("spec.{name}"), number, of)?;
         }
         if let Some(path) = self.ssh_auth_mount_path.as_deref().filter(|path| !path.starts_with('/')) {
             return Err(Error::invalid("spec.ssh_auth_mount_path", format!("{path:?} is no absolute path"))
@@ -241,6 +246,15 @@ impl MpiConfig {
             && cluster.serves("kubeflow.org/v1") == Some(true);
         self.api_version.unwrap_or(if only_old { Version::V1 } else { Version::V2beta1 })
     }
+}
+
+fn counted(place: &str, number: i64, of: &str) -> Result<i64> {
+    if (1..=MOST).contains(&number) { Ok(number) } else { Err(wrong_count(place, &number.into(), of)) }
+}
+
+fn wrong_count(place: &str, number: &Value, of: &str) -> Error {
+    Error::invalid(place, format!("{number} is no number of {of}"))
+        .help(format!("a whole number from 1 to {MOST}"))
 }
 
 /// Says what would be right, where only what is wrong was said.

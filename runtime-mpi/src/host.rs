@@ -15,7 +15,7 @@ const MPI4PY: &str = "mpi4py";
 
 /// The plan of a run: one process, which `mpirun` starts as several.
 pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
-    let config = MpiConfig::of(function)?;
+    let config = MpiConfig::of(function, run)?;
     let placement = config.placement()?;
     let (function, notes) = with_right_names(function);
     let mut plan = program::plan(&function, run)?;

@@ -39,7 +39,7 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
 
 /// Our own: what starts the ranks reports for all of them.
 fn native(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
-    let config = MpiConfig::of(function)?;
+    let config = MpiConfig::of(function, run)?;
     let placement = config.placement()?;
     let (function, notes) = with_right_names(function);
     let (agent, mode) = (Agent::of(&function)?, Mode::of(&function)?);
@@ -161,12 +161,12 @@ fn backstop(thresholds: &Thresholds) -> Option<i64> {
 
 /// What MLRun sends: always v1, `mpirun` with the arguments as they stand and what MLRun starts, and a right that RDMA needs.
 fn as_mlrun(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
-    let config = MpiConfig::of(function)?;
+    let config = MpiConfig::of(function, run)?;
+    let mode = Mode::of(function)?;
     let name = object_name(run, cluster.attempt, LONGEST_ENDING);
     let mut run = run.clone();
     run.metadata.labels.insert(JOB.to_owned(), name.clone());
-    let who = (Agent::Mlrun, Mode::of(function)?);
-    let mut program = Program::new(function, &run, cluster, who, Carry::Variable)?;
+    let mut program = Program::new(function, &run, cluster, (Agent::Mlrun, mode), Carry::Variable)?;
     let mut objects = std::mem::take(&mut program.objects);
     program.name = name.clone();
     let metadata = program.metadata();
@@ -174,6 +174,9 @@ fn as_mlrun(function: &Function, run: &Run, cluster: &Cluster) -> Result<Cluster
     labels.insert(JOB.to_owned(), name);
     let of_pods = ObjectMeta { labels: Some(labels), ..ObjectMeta::default() };
     let (mut launcher, mut worker) = pods(program, &config);
+    for pod in [&mut launcher, &mut worker] {
+        pod.service_account_name = pod.service_account.take();
+    }
     for container in launcher.containers.iter_mut().chain(&mut worker.containers) {
         let lock = Capabilities { add: Some(vec!["IPC_LOCK".to_owned()]), drop: None };
         container.security_context =

@@ -48,7 +48,7 @@ impl Runtime for MpiRuntime {
     }
 
     fn validate(&self, function: &Function, run: &Run) -> Result<()> {
-        MpiConfig::of(function)?.placement()?;
+        MpiConfig::of(function, run)?.placement()?;
         Agent::of(function)?;
         check_handler(run, Mode::of(function)?)?;
         program::check_code(function, run)
