@@ -57,7 +57,9 @@ impl MpiConfig {
                     None => (word.as_str(), None),
                 };
                 if name.is_empty() {
-                    return Err(wrong(index, format!("{word:?} names no variable")).help("-x NAME, or -x NAME=VALUE"));
+                    return Err(
+                        wrong(index, format!("{word:?} names no variable")).help("-x NAME, or -x NAME=VALUE")
+                    );
                 }
                 placement.args.push(name.to_owned());
                 placement.env.extend(value.map(|value| (name.to_owned(), value.to_owned())));

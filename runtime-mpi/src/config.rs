@@ -222,7 +222,9 @@ impl MpiConfig {
         }
         if self.ttl_seconds_after_finished < 0 {
             let what = format!("{} is no number of seconds", self.ttl_seconds_after_finished);
-            return Err(Error::invalid("spec.ttl_seconds_after_finished", what).help("0 or more, such as 3600"));
+            return Err(
+                Error::invalid("spec.ttl_seconds_after_finished", what).help("0 or more, such as 3600")
+            );
         }
         if !self.queue_name.is_empty() {
             naming::check("spec.queue_name", &self.queue_name)?;

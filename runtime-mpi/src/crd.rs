@@ -13,7 +13,8 @@ use serde::Serialize;
 use crate::config::{CleanPodPolicy, Implementation, LauncherCreation, Scheduling, Version};
 
 /// The types of objects that are made.
-pub(crate) const RESOURCES: [(&str, &str); 2] = [("kubeflow.org/v2beta1", "MPIJob"), ("kubeflow.org/v1", "MPIJob")];
+pub(crate) const RESOURCES: [(&str, &str); 2] =
+    [("kubeflow.org/v2beta1", "MPIJob"), ("kubeflow.org/v1", "MPIJob")];
 
 /// The object.
 #[derive(Serialize)]
@@ -79,7 +80,8 @@ pub(crate) struct SchedulingPolicy {
 
 impl From<Scheduling> for SchedulingPolicy {
     fn from(from: Scheduling) -> Self {
-        let Scheduling { min_available, queue, min_resources, priority_class, schedule_timeout_seconds } = from;
+        let Scheduling { min_available, queue, min_resources, priority_class, schedule_timeout_seconds } =
+            from;
         Self { min_available, queue, min_resources, priority_class, schedule_timeout_seconds }
     }
 }
@@ -115,6 +117,7 @@ impl Replica {
 impl MpiJob {
     /// As a plan has it.
     pub(crate) fn into_value(self) -> Result<Value> {
-        serde_json::to_value(self).map_err(|error| Error::internal("an MPIJob cannot be written").source(error))
+        serde_json::to_value(self)
+            .map_err(|error| Error::internal("an MPIJob cannot be written").source(error))
     }
 }

@@ -72,10 +72,14 @@ fn native(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPl
         start(container, &config, &placement)?;
     }
 
-    let mut spec = spec(&config, version, Replicas {
-        launcher: Replica::new(1, of_launcher, launcher),
-        worker: Replica::new(config.replicas, of_worker, worker),
-    });
+    let mut spec = spec(
+        &config,
+        version,
+        Replicas {
+            launcher: Replica::new(1, of_launcher, launcher),
+            worker: Replica::new(config.replicas, of_worker, worker),
+        },
+    );
     if let Some(policy) = &mut spec.run_policy {
         policy.active_deadline_seconds = backstop(&thresholds);
     }

@@ -21,7 +21,9 @@ pub(crate) fn observe(seen: &Observation) -> Verdict {
         Some(Cause { reason: *reason, message: error.message.clone(), help: help(*reason, &error.message) })
     });
     // Where it was stopped, or had too much memory, that is why ranks ended.
-    if let Some(cause) = verdict.cause.as_mut().filter(|cause| cause.reason == Reason::Exception)
+    let of_rank =
+        |cause: &&mut Cause| matches!(cause.reason, Reason::Exception | Reason::ExitCode | Reason::Signal);
+    if let Some(cause) = verdict.cause.as_mut().filter(of_rank)
         && let Some(known) = known
     {
         *cause = known;
@@ -62,11 +64,14 @@ mod tests {
     #[test]
     fn the_end_of_a_rank_is_named() {
         let message = "rank 1 of 2 was ended by signal 9 (SIGKILL)";
-        let verdict = observe(&seen(Exit::Code(137), "mpirun.Signal", message));
-        assert_eq!((verdict.state, verdict.exit_code), (RunState::Error, Some(137)));
-        let cause = verdict.cause.unwrap();
-        assert_eq!((cause.reason, cause.message.as_str()), (Reason::Signal, message));
-        assert!(cause.help.unwrap().contains("out-of-memory"));
+        // A shell calls it 137, and so does mpirun.
+        for exit in [Exit::Code(137), Exit::Signal(9)] {
+            let verdict = observe(&seen(exit, "mpirun.Signal", message));
+            assert_eq!((verdict.state, verdict.exit_code), (RunState::Error, Some(137)));
+            let cause = verdict.cause.unwrap();
+            assert_eq!((cause.reason, cause.message.as_str()), (Reason::Signal, message));
+            assert!(cause.help.unwrap().contains("out-of-memory"));
+        }
         let refused = observe(&seen(Exit::Code(213), "mpirun.Refused", "mpirun started no rank: -y"));
         assert_eq!(refused.cause.unwrap().reason, Reason::StartFailed);
     }

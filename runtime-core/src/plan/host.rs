@@ -50,7 +50,12 @@ pub fn base_plan(function: &Function, run: &Run) -> Result<HostPlan> {
 /// The environment for Python code with the function's packages.
 pub fn python(function: &Function, run: &Run) -> PythonEnvironment {
     let requirements = function.spec.build.requirements.clone();
-    PythonEnvironment { requirements, interpreter: None, exactly: run.spec.packages.clone(), programs: Vec::new() }
+    PythonEnvironment {
+        requirements,
+        interpreter: None,
+        exactly: run.spec.packages.clone(),
+        programs: Vec::new(),
+    }
 }
 
 /// Whether one of the requirements is of this package, whatever it says of its version: `dask[dataframe]>=2024`.

@@ -133,7 +133,18 @@ impl<'a> Program<'a> {
         };
         let (command, args) = (words(started.command), words(started.args));
         let workdir = started.workdir;
-        Ok(Self { workload, objects, name, command, args, workdir, env, agent, has_agent: ours, has_code_file })
+        Ok(Self {
+            workload,
+            objects,
+            name,
+            command,
+            args,
+            workdir,
+            env,
+            agent,
+            has_agent: ours,
+            has_code_file,
+        })
     }
 
     /// Labels and annotations of what is made under the program's name.
