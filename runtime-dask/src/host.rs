@@ -8,7 +8,7 @@ use runtime_core::{
     serde_json::{Value, json},
 };
 
-use crate::config::{DaskConfig, Workers};
+use crate::config::{DaskConfig, ServiceType, Workers};
 
 /// What the scheduler is called, its port, and that of its pages.
 const SCHEDULER: &str = "scheduler";
@@ -19,13 +19,13 @@ const DASHBOARD: &str = "dashboard";
 const ADDRESS: (&str, &str) = ("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:${port.scheduler}");
 
 /// How many workers `context.dask_client` waits for.
-const EXPECTED: &str = "RUNTIMES_DASK_WORKERS";
+pub(crate) const EXPECTED: &str = "RUNTIMES_DASK_WORKERS";
 
 /// How long a worker looks for its scheduler, in seconds.
 const PATIENCE: u32 = 60;
 
 /// What Dask says of its own going on, beside what is wrong: nothing, unless the function's environment says more.
-const QUIET: (&str, &str) = ("DASK_LOGGING__DISTRIBUTED", "warning");
+pub(crate) const QUIET: (&str, &str) = ("DASK_LOGGING__DISTRIBUTED", "warning");
 
 /// Dask's scheduler, and its adaptive scaling.
 const PROGRAM: &str = include_str!("scheduler.py");
@@ -46,10 +46,7 @@ pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
     plan.python = Some(python);
     plan.ports = vec![PORT.to_owned(), DASHBOARD.to_owned()];
     let imports = imports(&plan, function);
-    let expected = match config.workers {
-        Workers::Fixed(replicas) => replicas,
-        Workers::Adaptive { min, .. } => min,
-    };
+    let expected = config.expected();
     for main in &mut plan.processes {
         main.after.push(SCHEDULER.to_owned());
         main.env.push(EnvVar::new(ADDRESS.0, ADDRESS.1));
@@ -77,14 +74,24 @@ pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
             let workers = (0..replicas).map(|number| {
                 let name = format!("worker-{number}");
                 let work = worker(&config, &name);
-                process(name, Role::Worker, work, config.worker)
+                process(name, Role::Worker, work, config.worker.limits)
             });
-            std::iter::once(scheduler(Value::Null, config.scheduler)).chain(workers).collect()
+            std::iter::once(scheduler(Value::Null, config.scheduler.limits)).chain(workers).collect()
         }
         // Its workers are its children: they would count to the limits of the scheduler.
         Workers::Adaptive { min, max } => vec![scheduler(adaptive(&config, min, max), Limits::default())],
     };
     plan.processes.splice(0..0, cluster);
+    for (field, set) in [
+        ("spec.engine", config.engine.is_some()),
+        ("spec.service_type", config.service_type != ServiceType::default()),
+        ("spec.node_port", config.node_port.is_some()),
+        ("spec.extra_pip", config.extra_pip.is_some()),
+    ] {
+        if set {
+            plan.notes.push(format!("{field} has no effect on this machine"));
+        }
+    }
     Ok(plan)
 }
 
@@ -126,8 +133,8 @@ fn worker(config: &DaskConfig, name: &str) -> Work {
     Work::Program { command: "python3".to_owned(), args, code: None }
 }
 
-fn memory(config: &DaskConfig) -> String {
-    config.worker.memory.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string())
+pub(crate) fn memory(config: &DaskConfig) -> String {
+    config.worker.limits.memory.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string())
 }
 
 /// What the scheduler must know to start workers.

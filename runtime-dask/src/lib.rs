@@ -1,11 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+mod classic;
 mod config;
+pub mod crd;
 mod host;
+mod plain;
+mod render;
 mod runtime;
 mod status;
 
-pub use config::{DaskConfig, Workers};
+pub use config::{DaskConfig, Engine, Resources, ServiceType, Workers};
 pub use runtime::DaskRuntime;
 pub use runtime_core::inventory;
 

@@ -1,10 +1,17 @@
 //! The kind `dask`: how its parts come together.
 
 use runtime_core::{
-    Capability, Function, Plan, Result, Run, Runtime, plan::program, run::Verdict, target::Observation,
+    Capability, Function, Plan, Result, Run, Runtime,
+    cluster::{Cluster, check_handler},
+    plan::{
+        ClusterPlan,
+        program::{self, Mode},
+    },
+    run::Verdict,
+    target::Observation,
 };
 
-use crate::{KIND, config, config::DaskConfig, host, status};
+use crate::{KIND, config, config::DaskConfig, crd, host, render, status};
 
 /// The kind `dask`.
 pub struct DaskRuntime;
@@ -24,6 +31,9 @@ impl Runtime for DaskRuntime {
             abortable: true,
             logs: true,
             host: true,
+            cluster: true,
+            renders: true,
+            needs_image: true,
             scales: true,
             survives: true,
             ..Capability::default()
@@ -34,13 +44,26 @@ impl Runtime for DaskRuntime {
         &config::FIELDS
     }
 
+    fn resources(&self) -> &'static [(&'static str, &'static str)] {
+        &crd::RESOURCES
+    }
+
     fn validate(&self, function: &Function, run: &Run) -> Result<()> {
         DaskConfig::of(function)?;
+        check_handler(run, Mode::of(function)?)?;
         program::check_code(function, run)
     }
 
     fn plan(&self, function: &Function, run: &Run) -> Result<Plan> {
         host::plan(function, run).map(Plan::Host)
+    }
+
+    fn render(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+        render::plan(function, run, cluster)
+    }
+
+    fn deploy(&self, function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
+        render::deploy(function, cluster)
     }
 
     fn observe(&self, seen: &Observation) -> Verdict {

@@ -2,16 +2,13 @@
 
 use runtime_core::{
     Error, Function, Result,
-    cluster::{Agent, Cluster, Style},
+    cluster::{Agent, Cluster, JobOptions, Style},
     plan::program::Mode,
     serde_json::Value,
 };
 
 /// The fields that it adds to `spec`.
-pub(crate) const FIELDS: [&str; 4] = ["agent", "wrapper", "queue_name", "ttl_seconds_after_finished"];
-
-/// How long a Job that has ended is kept where nobody takes it away: a week.
-const TTL: i32 = 7 * 24 * 3600;
+pub(crate) const FIELDS: [&str; 4] = ["agent", "wrapper", JobOptions::FIELDS[0], JobOptions::FIELDS[1]];
 
 /// What carries the pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,10 +29,8 @@ pub struct JobConfig {
     pub mode: Mode,
     /// What carries the pod (`spec.wrapper`: `job` or `pod`).
     pub wrapper: Wrapper,
-    /// The queue of Kueue in which it waits (`spec.queue_name`); empty: none.
-    pub queue_name: String,
-    /// How long a Job that has ended is kept where nobody takes it away (`spec.ttl_seconds_after_finished`).
-    pub ttl_seconds_after_finished: i32,
+    /// How the Job is made (`spec.queue_name`, `spec.ttl_seconds_after_finished`).
+    pub job: JobOptions,
 }
 
 impl JobConfig {
@@ -54,28 +49,8 @@ impl JobConfig {
                     .help("`job` for a Job of Kubernetes, `pod` for a Pod alone"));
             }
         };
-        let agent = Agent::of(function)?;
-        let queue_name = match field("queue_name") {
-            None => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => {
-                return Err(Error::invalid("spec.queue_name", format!("{other} is no name"))
-                    .help("the name of a LocalQueue in the namespace"));
-            }
-        };
-        if !queue_name.is_empty() {
-            runtime_core::naming::check("spec.queue_name", &queue_name)?;
-        }
-        let ttl = field("ttl_seconds_after_finished");
-        let seconds = |value: &Value| value.as_i64().and_then(|seconds| i32::try_from(seconds).ok());
-        let ttl_seconds_after_finished = match ttl {
-            None => TTL,
-            Some(value) => seconds(value).filter(|seconds| *seconds >= 0).ok_or_else(|| {
-                Error::invalid("spec.ttl_seconds_after_finished", format!("{value} is no number of seconds"))
-                    .help("0 or more, such as 3600")
-            })?,
-        };
-        Ok(Self { agent, mode: Mode::of(function)?, wrapper, queue_name, ttl_seconds_after_finished })
+        let (agent, job) = (Agent::of(function)?, JobOptions::of(function)?);
+        Ok(Self { agent, mode: Mode::of(function)?, wrapper, job })
     }
 
     /// What carries the pod there.

@@ -16,7 +16,7 @@ pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
         ("spec.node_selector", !pod.node_selector.is_empty()),
         ("spec.service_account", !pod.service_account.is_empty()),
         ("spec.priority_class_name", !pod.priority_class_name.is_empty()),
-        ("spec.queue_name", !config.queue_name.is_empty()),
+        ("spec.queue_name", !config.job.queue_name.is_empty()),
     ] {
         if set {
             plan.notes.push(format!("{field} has no effect on this machine"));

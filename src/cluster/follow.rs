@@ -355,7 +355,7 @@ impl Drive {
             _ => return,
         };
         if log.as_ref().is_none_or(|log| log.pod != pod.name) {
-            *log = Some(self.log_of(pod, "main", ended));
+            *log = Some(self.log_of(pod, log::MAIN, ended));
         }
         if let Some(log) = log {
             log.ended.send_if_modified(|known| !std::mem::replace(known, *known || ended) && ended);
@@ -390,7 +390,7 @@ impl Drive {
                 if self.logs.len() >= LOGS || pod.gone {
                     continue;
                 }
-                let log = self.log_of(pod, parts::name(pod), ended);
+                let log = self.log_of(pod, &parts::name(pod), ended);
                 self.logs.insert(pod.name.clone(), log);
             }
             if let Some(log) = self.logs.get(&pod.name) {

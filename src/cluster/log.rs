@@ -1,6 +1,10 @@
 //! The log of a container, followed through restarts of what is between it and us: each line once.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{AsyncBufRead, AsyncBufReadExt};
 use kube::{Api, api::LogParams};
@@ -23,8 +27,20 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
+/// What the lines of the pod are said to be of that is the run.
+pub(super) const MAIN: &str = "main";
+
 /// How often the log of a container that has ended is asked for in vain.
 const VAIN: u32 = 10;
+
+/// How long ago the end of a followed stream may be to be taken as the end of its container.
+const RECENT: Duration = Duration::from_secs(10);
+
+/// A node that says so only after this time had the log before.
+const FOLLOWED: Duration = Duration::from_millis(500);
+
+/// For how many of these counts that the node says it has none: what is removed does not come back.
+const REMOVED: u32 = 4;
 
 /// What is followed, and from where.
 pub(super) struct Follow {
@@ -46,6 +62,8 @@ pub(super) struct Follow {
 struct Vain {
     count: u32,
     why: String,
+    /// When a stream that was followed came to its end, as it does when the container ends.
+    whole: Option<Instant>,
 }
 
 /// How the reading of a stream came to its end.
@@ -85,13 +103,22 @@ impl Follow {
             ..LogParams::default()
         };
         let api: Api<Pod> = Api::namespaced(self.link.client.clone(), &self.namespace);
+        let (begun, mut refused) = (Instant::now(), false);
         let failed = match api.log_stream(&self.pod, &params).await {
             Ok(stream) => match self.read(stream, &turn, ended).await {
-                Read::Whole => false,
+                Read::Whole => {
+                    vain.whole = Some(Instant::now());
+                    false
+                }
                 Read::Broken => true,
                 Read::Refused(word) => {
                     tracing::debug!(pod = %self.pod, word, "a log cannot be read");
+                    // What it had followed for a while is lost to it with its container.
+                    if begun.elapsed() > FOLLOWED {
+                        vain.whole = Some(Instant::now());
+                    }
                     vain.why = format!(": {word}");
+                    refused = true;
                     true
                 }
                 Read::Over => return ControlFlow::Continue(()),
@@ -108,11 +135,22 @@ impl Follow {
         if ended && !failed {
             return ControlFlow::Break(());
         }
-        vain.count += u32::from(ended);
+        // All of it was read just before its node took it away.
+        if ended && refused && vain.whole.is_some_and(|whole| whole.elapsed() < RECENT) {
+            return ControlFlow::Break(());
+        }
+        vain.count += match (ended, refused) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => REMOVED,
+        };
         if vain.count > VAIN || self.lines.is_closed() {
             let (pod, why) = (&self.pod, &vain.why);
             let note = format!("the log of pod {pod} ends early: it could not be read to its end{why}");
-            let _ = self.lines.send(Event::Note(note)).await;
+            // Other pods come and go, and their logs with them.
+            if self.source == MAIN {
+                let _ = self.lines.send(Event::Note(note)).await;
+            }
             return ControlFlow::Break(());
         }
         if !ended || failed {

@@ -12,6 +12,8 @@ use super::{
     seen::{PodSeen, Seen, State},
 };
 
+const DELETED: &str = "its pod was deleted";
+
 /// The parts of a run beside its main one, services first. A worker that ended is none any more: whoever made it makes
 /// another one.
 pub(super) fn of(seen: &Seen) -> Vec<Part> {
@@ -19,15 +21,21 @@ pub(super) fn of(seen: &Seen) -> Vec<Part> {
         let pods = seen.pods.values().filter(move |pod| pod.role == role);
         pods.filter_map(move |pod| {
             let phase = if role == Role::Service { service(pod) } else { worker(pod) }?;
-            Some(Part { name: name(pod).to_owned(), role, phase })
+            Some(Part { name: name(pod), role, phase })
         })
     };
     of_role(Role::Service).chain(of_role(Role::Worker)).collect()
 }
 
-/// Of several pods of a part each has its own name.
-pub(super) fn name(pod: &PodSeen) -> &str {
-    if pod.role == Role::Service && !pod.part.is_empty() { &pod.part } else { &pod.name }
+/// Of several pods of a part each has a name of its own: with the letters that its pod's ends with.
+pub(super) fn name(pod: &PodSeen) -> String {
+    match (pod.role, pod.part.as_str()) {
+        (_, "") => pod.name.clone(),
+        (Role::Service, part) => part.to_owned(),
+        (_, part) => {
+            format!("{part}-{}", &pod.name[pod.name.floor_char_boundary(pod.name.len().saturating_sub(5))..])
+        }
+    }
 }
 
 /// A service that ended has forgotten what it knew, also where it is started again.
@@ -35,15 +43,16 @@ fn service(pod: &PodSeen) -> Option<Phase> {
     match (&pod.main.before, &pod.main.state) {
         (ended @ State::Ended { .. }, _) | (_, ended @ State::Ended { .. }) => {
             let State::Ended { code, signal, reason, message, .. } = ended else { return None };
+            if pod.deleted.is_some() {
+                return Some(Phase::Ended(Exit::Lost(DELETED.to_owned())));
+            }
             Some(Phase::Ended(match exit(pod, *code, *signal, reason, message) {
                 // Well or not, it is missed.
                 Exit::Code(0) => Exit::Lost("exit code 0".to_owned()),
                 exit => exit,
             }))
         }
-        (_, State::Running { .. }) if pod.gone => {
-            Some(Phase::Ended(Exit::Lost("its pod was deleted".to_owned())))
-        }
+        (_, State::Running { .. }) if pod.gone => Some(Phase::Ended(Exit::Lost(DELETED.to_owned()))),
         (_, State::Running { .. }) => Some(Phase::Running),
         _ if pod.gone => None,
         _ => Some(Phase::Waiting(waits_for(pod))),

@@ -14,7 +14,7 @@ use runtime_core::{
 
 use super::{
     Link,
-    apply::{Sent, is_custom, resource},
+    apply::{Sent, resource},
     error::{Ask, is_another},
 };
 
@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The types of objects that runs make on every cluster.
 const TYPES: [(&str, &str); 5] =
     [("batch/v1", "Job"), ("v1", "Pod"), ("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "Service")];
+
+fn is_extra(resource: &ApiResource) -> bool {
+    !TYPES.contains(&(resource.api_version.as_str(), resource.kind.as_str()))
+}
 
 /// How many objects are asked for at once.
 const PAGE: u32 = 500;
@@ -139,9 +143,7 @@ impl Link {
         selector: &str,
     ) -> Result<Vec<DynamicObject>> {
         match self.labelled(resource, namespace, selector).await {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && is_custom(resource) => {
-                Ok(Vec::new())
-            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && is_extra(resource) => Ok(Vec::new()),
             found => found,
         }
     }

@@ -113,8 +113,8 @@ fn kinds_say_what_they_can() {
     assert_eq!(names, ["dask", "handler", "job", "local", "mpijob"]);
     let of = |index: usize, name: &str| kinds[index]["capability"][name].as_bool().unwrap();
     assert!((0..4).all(|kind| of(kind, "host")), "{kinds}");
-    assert_eq!([0, 1, 2, 3].map(|kind| of(kind, "cluster")), [false, false, true, false]);
-    assert_eq!([0, 1, 2, 3].map(|kind| of(kind, "renders")), [false, false, true, false]);
+    assert_eq!([0, 1, 2, 3].map(|kind| of(kind, "cluster")), [true, false, true, false]);
+    assert_eq!([0, 1, 2, 3].map(|kind| of(kind, "renders")), [true, false, true, false]);
     let table = Folder::new().run("kinds").ok().stdout.clone();
     assert!(table.starts_with("KIND") && table.contains("this machine"), "{table}");
     assert!(table.contains("this machine, cluster"), "{table}");

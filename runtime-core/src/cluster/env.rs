@@ -82,6 +82,14 @@ pub fn expand<'a>(text: &str, known: impl Fn(&str) -> Option<&'a str>) -> String
 }
 
 /// A variable that is a key of a secret.
+/// A variable with a field of the pod itself: `metadata.name`.
+pub fn object_field(name: &str, path: &str) -> core::EnvVar {
+    let field =
+        core::ObjectFieldSelector { field_path: path.to_owned(), ..core::ObjectFieldSelector::default() };
+    let source = core::EnvVarSource { field_ref: Some(field), ..core::EnvVarSource::default() };
+    core::EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
+}
+
 pub(super) fn from_secret(name: String, secret: String, key: String) -> core::EnvVar {
     let selector = core::SecretKeySelector { name: secret, key, optional: None };
     let source = core::EnvVarSource { secret_key_ref: Some(selector), ..core::EnvVarSource::default() };
@@ -120,6 +128,18 @@ pub(super) fn of_run(
         env.push(variable("MLRUN_NAMESPACE", namespace.as_str()));
     }
     Ok(env)
+}
+
+/// The variables that say which project it is and where MLRun's service is.
+pub(super) fn of_service(function: &Function, run: &Run, cluster: &Cluster) -> Vec<core::EnvVar> {
+    let metadata = &function.metadata;
+    let project = [&run.metadata.project, &metadata.project].into_iter().find(|name| !name.is_empty());
+    let namespace = [&metadata.namespace, &cluster.namespace].into_iter().find(|name| !name.is_empty());
+    let url = Some(&cluster.settings.httpdb.api_url).filter(|url| !url.is_empty());
+    let mut env = vec![variable("MLRUN_DEFAULT_PROJECT", project.map_or("default", String::as_str))];
+    env.extend(url.map(|url| variable(ENDPOINT_URL, url.as_str())));
+    env.extend(namespace.map(|namespace| variable("MLRUN_NAMESPACE", namespace.as_str())));
+    env
 }
 
 /// One variable of each name, the last one: Kubernetes takes that one, and where objects are merged it takes no two.

@@ -7,6 +7,7 @@
 mod env;
 mod given;
 mod image;
+mod job;
 mod mount;
 mod names;
 mod preemption;
@@ -24,9 +25,12 @@ use serde_json::{Map, Value};
 
 use crate::{Result, naming, yaml};
 
-pub use env::{ENDPOINT_TOKEN, ENDPOINT_URL, MAX_VARIABLE, expand, token_secret, variable, verbatim};
+pub use env::{
+    ENDPOINT_TOKEN, ENDPOINT_URL, MAX_VARIABLE, expand, object_field, token_secret, variable, verbatim,
+};
 pub use given::{SECRETS_DIR, fill_run_secret, run_secret_name};
 pub use image::full_image;
+pub use job::JobOptions;
 pub use names::{label_value, object_name};
 pub use program::{Agent, CODE_DIR, Carry, Program, check_handler};
 pub use secrets::project_secret_name;

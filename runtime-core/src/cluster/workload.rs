@@ -74,6 +74,11 @@ impl<'a> Workload<'a> {
         Ok(env)
     }
 
+    /// The variables that say where the service is, for containers that are not the run itself.
+    pub fn service_env(&self) -> Vec<core::EnvVar> {
+        env::of_service(&self.function, self.run, self.cluster)
+    }
+
     /// These variables, and those by which MLRun, where that runs the code, finds the secrets that the run is given.
     pub fn with_mlrun_secrets(&self, mut env: Vec<core::EnvVar>) -> Vec<core::EnvVar> {
         env.extend(given::for_mlrun(self.run, self.cluster));

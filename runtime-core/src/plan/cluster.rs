@@ -83,11 +83,12 @@ impl Manifest {
         }
     }
 
-    /// It as a client sends it that says by the address what it is: without `apiVersion` and `kind`, but for an object
-    /// of an operator.
+    /// It as a client sends it that says by the address what it is: without `apiVersion` and `kind`, but for a Service
+    /// and an object of an operator, which MLRun sends whole.
     pub fn as_addressed(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let (Value::Object(map), false) = (&mut value, matches!(self, Self::Custom(_))) {
+        let whole = matches!(self, Self::Custom(_) | Self::Service(_));
+        if let (Value::Object(map), false) = (&mut value, whole) {
             map.shift_remove("apiVersion");
             map.shift_remove("kind");
         }

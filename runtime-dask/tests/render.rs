@@ -1,0 +1,97 @@
+//! What is made of each function in `inputs` on a cluster, with Dask's operator and without it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use runtime_core::{
+    Error, ErrorKind, Function, Registry, Run, agent,
+    cluster::Cluster,
+    plan::ClusterPlan,
+    serde_json::{self, Value, json},
+    yaml,
+};
+
+fn function(text: &str) -> Function {
+    let mut function = Function::from_value(yaml::from_str(text, "input.yaml").unwrap()).unwrap();
+    if function.spec.image.is_empty() {
+        function.spec.image = "daskdev/dask:2026.1.0".to_owned();
+    }
+    function
+}
+
+fn rendered(function: &Function, operator: bool) -> Result<ClusterPlan, Error> {
+    let served = if operator { vec!["apps/v1", "kubernetes.dask.org/v1"] } else { vec!["apps/v1"] };
+    let api_versions = Some(served.into_iter().map(str::to_owned).collect());
+    let cluster = Cluster { api_versions, ..Cluster::default() };
+    let mut run = Run::default();
+    run.metadata.uid = "0123456789abcdef0123456789abcdef".to_owned();
+    run.metadata.name = function.metadata.name.clone();
+    run.metadata.project = "demo".to_owned();
+    Registry::linked()?.get("dask")?.render(function, &run, &cluster)
+}
+
+/// Without what all kinds share: the agent, and the run as its code gets it.
+fn shown(plan: ClusterPlan) -> Value {
+    let objects: Vec<_> = plan.objects.iter().filter(|object| !object.is_shared()).cloned().collect();
+    let text = serde_json::to_string(&ClusterPlan { objects, ..plan }).unwrap();
+    let mut value = serde_json::from_str(&text.replace(agent::version(), "VERSION")).unwrap();
+    shorten(&mut value);
+    value
+}
+
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Object(map) if map.get("name") == Some(&json!("MLRUN_EXEC_CONFIG")) => {
+            map.insert("value".to_owned(), json!("THE RUN"));
+        }
+        Value::Object(map) => {
+            if map.get("configMap").is_some_and(|map| map["items"].is_array()) {
+                map["configMap"]["items"] = json!("THE AGENT");
+            }
+            map.values_mut().for_each(shorten);
+        }
+        Value::Array(items) => items.iter_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
+#[test]
+fn objects() {
+    assert_eq!(runtime_dask::KIND, "dask");
+    insta::glob!("inputs/[!w]*.yaml", |path| {
+        let function = function(&std::fs::read_to_string(path).unwrap());
+        let of = |operator| match rendered(&function, operator) {
+            Ok(plan) => shown(plan),
+            Err(error) => json!(error.to_string()),
+        };
+        insta::assert_json_snapshot!(json!({"operator": of(true), "plain": of(false)}));
+    });
+}
+
+#[test]
+fn an_operator_that_is_asked_for_must_be_there() {
+    let text = "kind: dask\nmetadata: {name: x}\nspec: {command: x.py, replicas: 1, engine: operator}\n";
+    let error = rendered(&function(text), false).unwrap_err();
+    assert_eq!((error.kind(), error.location()), (ErrorKind::Unsupported, Some("spec.engine")));
+    assert!(error.message().contains("kubernetes.dask.org/v1"), "{error}");
+    assert!(error.help_text().unwrap().contains("helm install"), "{error:?}");
+    // Plain objects are made wherever they are asked for.
+    let plain = function(&text.replace("operator", "plain"));
+    assert_eq!(shown(rendered(&plain, true).unwrap()), shown(rendered(&plain, false).unwrap()));
+}
+
+/// All names are the run's and the attempt's own: what is made twice is made once.
+#[test]
+fn names_fit_whatever_the_run_is_called() {
+    let text = "kind: dask\nmetadata: {name: x}\nspec: {command: x.py, replicas: 1}\n";
+    let mut function = function(text);
+    function.metadata.name = "a-name-that-is-as-long-as-names-may-be-and-no-letter-more-xx".to_owned();
+    for operator in [true, false] {
+        let plan = rendered(&function, operator).unwrap();
+        assert_eq!(plan, rendered(&function, operator).unwrap());
+        for object in plan.objects.iter().filter(|object| !object.is_shared()) {
+            // The operator puts `-scheduler` behind its name.
+            let room = if object.kind() == "DaskCluster" { "-scheduler".len() } else { 0 };
+            assert!(object.name().len() + room <= 63, "{} {}", object.kind(), object.name());
+        }
+        assert_eq!(plan.objects.last().unwrap().kind(), "Job", "the driver is the run");
+    }
+}
