@@ -21,8 +21,8 @@ pub mod store;
 mod web;
 
 pub use orchestrator::{
-    Build, Builder, DeletedVersion, Garbage, Handle, Orchestrator, ParamFile, Reproduction, Request, Served,
-    Update,
+    Build, Builder, DeletedVersion, Deployment, Garbage, Handle, Orchestrator, ParamFile, Reproduction,
+    Request, Served, Update,
 };
 pub use runtime_core as core;
 pub use runtime_core::{Error, ErrorKind, Function, Registry, Result, Run, RunState};

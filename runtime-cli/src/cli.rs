@@ -7,8 +7,8 @@ use runtimes::Result;
 
 use crate::{
     commands::{
-        abort, artifacts, build, completions, daemon, delete, env, follow, function, gc, get, hub, kinds,
-        logs, render, rerun, run, runs, schedule, secret, why,
+        abort, artifacts, build, close, completions, daemon, delete, deploy, env, follow, function, gc, get,
+        hub, kinds, logs, render, rerun, run, runs, schedule, secret, status, why,
     },
     home::Home,
     output::{Format, Terminal},
@@ -45,6 +45,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Run(Box<run::Args>),
     Build(Box<build::Args>),
+    Deploy(deploy::Args),
+    Status(status::Args),
+    Close(close::Args),
     Get(get::Args),
     Runs(runs::Args),
     Why(why::Args),
@@ -74,6 +77,9 @@ impl Command {
         match self {
             Self::Run(args) => run::execute(*args, home, terminal).await,
             Self::Build(args) => build::execute(*args, home, terminal).await,
+            Self::Deploy(args) => deploy::execute(args, home, terminal).await,
+            Self::Status(args) => status::execute(args, home, terminal).await,
+            Self::Close(args) => close::execute(args, home).await,
             Self::Get(args) => get::execute(args, home, terminal).await,
             Self::Runs(args) => runs::execute(args, home, terminal).await,
             Self::Why(args) => why::execute(args, home).await,
@@ -102,6 +108,8 @@ impl Command {
         match self {
             Self::Run(args) => args.output.output,
             Self::Build(args) => args.output.output,
+            Self::Deploy(args) => args.output.output,
+            Self::Status(args) => args.output.output,
             Self::Get(args) => args.output.output,
             Self::Why(args) => args.output.output,
             Self::Runs(args) => args.output.output,

@@ -78,6 +78,11 @@ impl Home {
         Self { path: self.path.clone(), store: self.store.clone(), cluster }
     }
 
+    /// The same home, with the cluster that the command line names.
+    pub(crate) fn at(&self, place: &PlaceArgs) -> Self {
+        self.on_cluster(place.context.clone(), place.namespace.clone())
+    }
+
     /// The same home, where this builds images.
     pub(crate) fn built_by(mut self, builder: Option<String>) -> Self {
         self.cluster.builder = builder;
@@ -194,6 +199,20 @@ impl Home {
         }
         Err(failed("the process that follows runs ended before it had found them all".to_owned()))
     }
+}
+
+/// Where something runs, or is; the same for all commands that start something.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// Where it runs [this machine]
+    #[arg(long, value_name = "TARGET", value_parser = ["host", "kubernetes"])]
+    pub(crate) on: Option<String>,
+    /// The context of the kubeconfig [the current one; in a pod: the cluster of that pod]
+    #[arg(long, value_name = "NAME", env = CONTEXT, hide_env = true)]
+    context: Option<String>,
+    /// The namespace, where the function names none [the context's]
+    #[arg(long, value_name = "NAME", env = NAMESPACE, hide_env = true)]
+    namespace: Option<String>,
 }
 
 /// Whether this is the URL of a database with a password in it.

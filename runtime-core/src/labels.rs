@@ -34,6 +34,13 @@ pub const IMAGE: &str = "runtimes/image";
 /// Annotation on a run that builds an image: what that is built on, as its function names it.
 pub const BASE_IMAGE: &str = "runtimes/base-image";
 
+/// Label on a run that is a deployment of its function: the function's name.
+pub const DEPLOYMENT: &str = "runtimes/deployment";
+/// Annotation on a run that uses a deployment of its function: that one's uid.
+pub const USES: &str = "runtimes/uses";
+/// Annotation on a run that uses a deployment of its function: where that is, as JSON of [`crate::run::RunStatus::addresses`].
+pub const ADDRESSES: &str = "runtimes/addresses";
+
 /// Annotation on a run: the folder against which the function's relative paths are read.
 pub const BASE_DIR: &str = "runtimes/base-dir";
 /// Annotation on a run: what its source is, exactly: `URL#COMMIT`, or an archive with its digest.

@@ -26,7 +26,7 @@ pub use function::Function;
 pub use plan::Plan;
 pub use registry::Registry;
 pub use run::{Run, RunState};
-pub use runtime::{Capability, Runtime};
+pub use runtime::{Capability, Runtime, not_deployed};
 pub use secret::Secret;
 pub use store::Store;
 pub use target::Target;

@@ -1,5 +1,7 @@
 //! Names: what is allowed, how a run's name follows from its function, and uids.
 
+use sha2::{Digest, Sha256};
+
 use crate::{Error, Result};
 
 /// The longest name of a function or project: a DNS label, as Kubernetes has it.
@@ -28,6 +30,17 @@ pub fn check_uid(uid: &str) -> Result<&str> {
         return Ok(uid);
     }
     Err(Error::invalid("uid", format!("{uid:?} is no uid")).help("32 digits of 0-9 and a-f"))
+}
+
+/// Digits that stand for these texts, in this order: two for each of so many bytes, at most 32 of them. 16 bytes are a uid.
+pub fn digits<'a>(parts: impl IntoIterator<Item = &'a str>, bytes: usize) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        // With its length: where one part ends and the next begins counts.
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    digest.finalize().iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Checks a DNS label (RFC 1123): lower-case letters, digits and `-`, at most 63, not at the ends.

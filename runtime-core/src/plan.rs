@@ -39,6 +39,9 @@ pub struct HostPlan {
     /// Named TCP ports to be chosen by the target; `${port.NAME}` in `args` and `env` becomes the number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,
+    /// Where others find it once its main process is ready, by what is there: `dashboard`. `${port.NAME}` is filled in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<String, String>,
     /// How long the run may take, from its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,

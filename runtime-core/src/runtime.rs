@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     Error, ErrorKind, Function, Plan, Result, Run,
-    cluster::Cluster,
+    cluster::{Cluster, build},
     plan::{ClusterPlan, Image},
     run::Verdict,
     target::Observation,
@@ -27,6 +27,8 @@ pub struct Capability {
     pub renders: bool,
     /// It needs an image on a cluster.
     pub needs_image: bool,
+    /// It can be deployed: a service that stays up, for its own runs or for callers ([`Runtime::plan_deployment`]).
+    pub deploys: bool,
     /// It runs as several replicas.
     pub scales: bool,
     /// It goes on when the orchestrator dies, and can be followed again.
@@ -88,14 +90,36 @@ pub trait Runtime: Send + Sync {
         Err(only_here(self.kind()))
     }
 
+    /// What must be started on this machine for a deployment of the function, pure: something that stays up until it is
+    /// closed, for runs that come, and go, meanwhile. Its main process is the service itself. A run that uses it says so
+    /// ([`Run::deployed`]).
+    ///
+    /// # Errors
+    /// As [`Self::plan`]; `Unsupported`, where the kind is not deployed.
+    fn plan_deployment(&self, function: &Function, run: &Run) -> Result<Plan> {
+        let _ = (function, run);
+        Err(not_deployed(self.kind()))
+    }
+
+    /// What must be created on a cluster for a deployment of the function, pure.
+    ///
+    /// # Errors
+    /// As [`Self::render`]; `Unsupported`, where the kind is not deployed.
+    fn render_deployment(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+        let _ = (function, run, cluster);
+        Err(not_deployed(self.kind()))
+    }
+
     /// The image that the function needs on a cluster and that is to be built, pure; `None` where its image is used as it
-    /// is.
+    /// is. A kind that needs an image has what `spec.build` says, unless it says otherwise.
     ///
     /// # Errors
     /// `Invalid`, naming the field, where it cannot be built as the function says.
     fn image(&self, function: &Function, cluster: &Cluster) -> Result<Option<Image>> {
-        let _ = (function, cluster);
-        Ok(None)
+        match self.capability().needs_image {
+            true => build::image(function, cluster),
+            false => Ok(None),
+        }
     }
 
     /// What must be created on a cluster to build that image, as this run, pure.
@@ -103,20 +127,31 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// As [`Self::image`], and where there is nothing to build.
     fn build(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
-        let _ = (function, run, cluster);
-        Err(only_here(self.kind()))
+        match self.capability().needs_image {
+            true => build::plan(function, run, cluster),
+            false => Err(only_here(self.kind())),
+        }
     }
 
     /// What is true of a run that builds this image on a cluster; of one that ended well, the report has the results
     /// `image`, with its digest, and `digest`. Pure.
     fn observe_build(&self, image: &str, seen: &Observation) -> Verdict {
-        let _ = image;
-        self.observe(seen)
+        match self.capability().needs_image {
+            true => build::observe(image, seen),
+            false => self.observe(seen),
+        }
     }
 
     /// What is true of the run, given what is seen of it now. Pure, and the same however often and in whatever
     /// order observations come.
     fn observe(&self, seen: &Observation) -> Verdict;
+}
+
+/// What is to be said where a kind is not deployed.
+pub fn not_deployed(kind: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("functions of the kind `{kind}` are run, not deployed"))
+        .at("kind")
+        .help("`runtimes run` runs it; `runtimes kinds` says which kinds are deployed")
 }
 
 fn only_here(kind: &str) -> Error {

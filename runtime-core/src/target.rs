@@ -178,6 +178,8 @@ pub enum Event {
     Note(String),
     /// The packages that it has; kept on the run.
     Packages(Box<Packages>),
+    /// Where others find it, now that its main part is ready; kept on the run until it ends.
+    Addresses(BTreeMap<String, String>),
 }
 
 /// All that is seen of one attempt of a run at one moment.

@@ -116,7 +116,7 @@ pub(crate) fn objects(
         metadata: metadata(),
         spec: DaskClusterSpec {
             scheduler: SchedulerSpec {
-                metadata: own("scheduler", Role::Service),
+                metadata: own("scheduler", parts.scheduler),
                 spec: parts.scheduler(),
                 service: parts.service().spec.unwrap_or_default(),
             },
@@ -133,5 +133,10 @@ pub(crate) fn objects(
         metadata: metadata(),
         spec: DaskAutoscalerSpec { cluster: parts.name.clone(), minimum, maximum },
     });
-    [custom(cluster)].into_iter().chain(autoscaler.map(custom)).collect()
+    let all = [custom(cluster)].into_iter().chain(autoscaler.map(custom));
+    match parts.scheduler {
+        // The last one is the deployment.
+        Role::Main => all.rev().collect(),
+        _ => all.collect(),
+    }
 }

@@ -1,6 +1,9 @@
 //! Pure: function and run -> a scheduler, workers and the main process on this machine.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use runtime_core::{
     Function, Result, Run,
@@ -15,11 +18,18 @@ const SCHEDULER: &str = "scheduler";
 const PORT: &str = "scheduler";
 const DASHBOARD: &str = "dashboard";
 
-/// Where the scheduler is. Dask's own name: `Client()` without an address finds it.
-const ADDRESS: (&str, &str) = ("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:${port.scheduler}");
+/// The variable with the scheduler's address. Dask's own name: `Client()` without an address finds it.
+pub(crate) const ADDRESS: &str = "DASK_SCHEDULER_ADDRESS";
+
+/// Where the scheduler is, and its pages.
+const HERE: &str = "tcp://127.0.0.1:${port.scheduler}";
+const PAGES: &str = "http://127.0.0.1:${port.dashboard}/status";
 
 /// How many workers `context.dask_client` waits for.
 pub(crate) const EXPECTED: &str = "RUNTIMES_DASK_WORKERS";
+
+/// Says that the workers were started before the run, and may have other code than it: what it sends them carries its own.
+pub(crate) const SHARED: &str = "RUNTIMES_DASK_SHARED";
 
 /// How long a worker looks for its scheduler, in seconds.
 const PATIENCE: u32 = 60;
@@ -33,55 +43,110 @@ const PROGRAM: &str = include_str!("scheduler.py");
 /// Packages that each of the processes needs.
 const PACKAGES: [&str; 2] = ["dask", "distributed"];
 
-/// The plan of a run: its own scheduler and workers, and beside them its main process.
+/// The plan of a run: its own scheduler and workers, and beside them its main process; this alone, where the function has
+/// a cluster that stays up.
 pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
     let config = DaskConfig::of(function)?;
     let mut plan = program::plan(function, run)?;
-    let mut python = plan.python.take().unwrap_or_else(|| host::python(function, run));
-    for package in PACKAGES {
-        if !host::requires(&python.requirements, package) {
-            python.requirements.push(package.to_owned());
+    need_dask(&mut plan, function, run);
+    let expected = config.expected();
+    let deployed = run.deployed();
+    let address = deployed.as_ref().and_then(|all| all.get(PORT)).map_or(HERE, String::as_str);
+    for main in &mut plan.processes {
+        main.env.push(EnvVar::new(ADDRESS, address));
+        main.env.push(EnvVar::new(EXPECTED, expected.to_string()));
+        match deployed {
+            Some(_) => main.env.push(EnvVar::new(SHARED, "1")),
+            None => main.after.push(SCHEDULER.to_owned()),
         }
     }
-    plan.python = Some(python);
-    plan.ports = vec![PORT.to_owned(), DASHBOARD.to_owned()];
-    let imports = imports(&plan, function);
-    let expected = config.expected();
-    for main in &mut plan.processes {
-        main.after.push(SCHEDULER.to_owned());
-        main.env.push(EnvVar::new(ADDRESS.0, ADDRESS.1));
-        main.env.push(EnvVar::new(EXPECTED, expected.to_string()));
+    if deployed.is_none() {
+        let cluster = cluster(&config, &plan, function, Role::Service);
+        plan.processes.splice(0..0, cluster);
+        plan.ports = vec![PORT.to_owned(), DASHBOARD.to_owned()];
+        plan.addresses = BTreeMap::from([(DASHBOARD.to_owned(), PAGES.to_owned())]);
     }
-    let env = plan.main().map(|main| main.env.clone()).unwrap_or_default();
-    let env: Vec<_> = std::iter::once(EnvVar::new(QUIET.0, QUIET.1)).chain(env).collect();
+    note_unused(&config, &mut plan);
+    Ok(plan)
+}
+
+/// The plan of a deployment: scheduler and workers, until somebody closes it.
+pub(crate) fn deployment(function: &Function, run: &Run) -> Result<HostPlan> {
+    let config = DaskConfig::of(function)?;
+    let mut plan = program::plan(function, run)?;
+    need_dask(&mut plan, function, run);
+    plan.processes = cluster(&config, &plan, function, Role::Main);
+    plan.ports = vec![PORT.to_owned(), DASHBOARD.to_owned()];
+    let addresses = [(PORT, HERE), (DASHBOARD, PAGES)];
+    plan.addresses = addresses.map(|(name, address)| (name.to_owned(), address.to_owned())).into();
+    // How long a run may take is said of runs.
+    plan.deadline = None;
+    note_unused(&config, &mut plan);
+    Ok(plan)
+}
+
+/// Puts Dask among the packages.
+fn need_dask(plan: &mut HostPlan, function: &Function, run: &Run) {
+    let mut python = plan.python.take().unwrap_or_else(|| host::python(function, run));
+    add_dask(&mut python.requirements);
+    plan.python = Some(python);
+}
+
+/// The function as its image is built: where that has packages, Dask is among them.
+pub(crate) fn with_dask(function: &Function) -> Function {
+    let mut function = function.clone();
+    if !function.spec.build.requirements.is_empty() {
+        add_dask(&mut function.spec.build.requirements);
+    }
+    function
+}
+
+fn add_dask(requirements: &mut Vec<String>) {
+    for package in PACKAGES {
+        if !host::requires(requirements, package) {
+            requirements.push(package.to_owned());
+        }
+    }
+}
+
+/// Scheduler and workers, which import what the main process of the plan is.
+fn cluster(config: &DaskConfig, plan: &HostPlan, function: &Function, role: Role) -> Vec<Process> {
+    let imports = imports(plan, function);
+    let own = plan.main().map(|main| main.env.clone()).unwrap_or_default();
+    let own = own.into_iter().filter(|var| ![ADDRESS, EXPECTED].contains(&var.name.as_str()));
+    let quiet = [EnvVar::new(QUIET.0, QUIET.1), EnvVar::new(ADDRESS, HERE)];
+    let env: Vec<_> = quiet.into_iter().chain(own).collect();
     let process = |name: String, role, work, limits: Limits| Process {
         name,
         role,
         work,
         env: env.clone(),
         imports: imports.clone(),
-        launcher: None,
         workdir: Some(function.spec.workdir.clone()).filter(|workdir| !workdir.is_empty()),
         limits,
-        ready: if role == Role::Service { Readiness::Port(PORT.to_owned()) } else { Readiness::Started },
+        ready: if role == Role::Worker { Readiness::Started } else { Readiness::Port(PORT.to_owned()) },
         after: Vec::new(),
+        launcher: None,
     };
     let scheduler =
-        |adaptive, limits| process(SCHEDULER.to_owned(), Role::Service, scheduler(&config, adaptive), limits);
-    let cluster = match config.workers {
+        |adaptive, limits| process(SCHEDULER.to_owned(), role, scheduler(config, adaptive), limits);
+    match config.workers {
         Workers::Fixed(replicas) => {
             // The workers look for the scheduler by themselves: all start at once.
             let workers = (0..replicas).map(|number| {
                 let name = format!("worker-{number}");
-                let work = worker(&config, &name);
+                let work = worker(config, &name);
                 process(name, Role::Worker, work, config.worker.limits)
             });
             std::iter::once(scheduler(Value::Null, config.scheduler.limits)).chain(workers).collect()
         }
         // Its workers are its children: they would count to the limits of the scheduler.
-        Workers::Adaptive { min, max } => vec![scheduler(adaptive(&config, min, max), Limits::default())],
-    };
-    plan.processes.splice(0..0, cluster);
+        Workers::Adaptive { min, max } => vec![scheduler(adaptive(config, min, max), Limits::default())],
+    }
+}
+
+/// Says which fields are for clusters alone.
+fn note_unused(config: &DaskConfig, plan: &mut HostPlan) {
     for (field, set) in [
         ("spec.engine", config.engine.is_some()),
         ("spec.service_type", config.service_type != ServiceType::default()),
@@ -92,7 +157,6 @@ pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
             plan.notes.push(format!("{field} has no effect on this machine"));
         }
     }
-    Ok(plan)
 }
 
 /// The code of the main process, which workers import as it does.
@@ -121,7 +185,7 @@ fn scheduler(config: &DaskConfig, adaptive: Value) -> Work {
 
 /// A worker without a nanny: whoever starts it sees its end, and starts it again.
 fn worker(config: &DaskConfig, name: &str) -> Work {
-    let flags = ["-m", "dask", "worker", ADDRESS.1, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard"];
+    let flags = ["-m", "dask", "worker", HERE, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard"];
     let options = [
         ("--name", name.to_owned()),
         ("--nthreads", config.nthreads.to_string()),

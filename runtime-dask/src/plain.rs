@@ -26,9 +26,15 @@ pub(crate) fn objects(parts: &Parts<'_>, workers: u32) -> Result<Vec<Manifest>> 
     let address = format!("tcp://{}:{PORT}", parts.host());
     let named =
         vec![object_field("DASK_WORKER_NAME", "metadata.name"), variable("DASK_SCHEDULER_ADDRESS", address)];
-    let scheduler = deployment(parts, "scheduler", Role::Service, (1, parts.scheduler()));
+    let scheduler = deployment(parts, "scheduler", parts.scheduler, (1, parts.scheduler()));
     let worker = deployment(parts, "worker", Role::Worker, (workers, parts.worker(named)));
-    Ok(vec![Manifest::Service(Box::new(service)), custom(scheduler)?, custom(worker)?])
+    let (service, scheduler, worker) =
+        (Manifest::Service(Box::new(service)), custom(scheduler)?, custom(worker)?);
+    Ok(match parts.scheduler {
+        // The last one is the deployment.
+        Role::Main => vec![service, worker, scheduler],
+        _ => vec![service, scheduler, worker],
+    })
 }
 
 fn deployment(parts: &Parts<'_>, part: &str, role: Role, (replicas, spec): (u32, PodSpec)) -> Deployment {

@@ -1,5 +1,7 @@
 //! Pure: function and run -> a Dask cluster, and the driver beside it.
 
+use std::collections::BTreeMap;
+
 use runtime_core::{
     Error, ErrorKind, Function, Result, Run,
     cluster::{CODE_DIR, Carry, Cluster, Program, Style, Workload, object_name, variable},
@@ -7,7 +9,7 @@ use runtime_core::{
         Container, ContainerPort, EnvVar, PodSpec, Probe, Service, TCPSocketAction,
     },
     k8s_openapi::apimachinery::pkg::util::intstr::IntOrString,
-    plan::{ClusterPlan, Manifest, program::Mode},
+    plan::{ClusterPlan, Manifest, Role, program::Mode},
     run::Thresholds,
 };
 
@@ -15,7 +17,7 @@ use crate::{
     classic,
     config::{DaskConfig, Engine, Workers},
     crd::{self, API_VERSION},
-    host::{EXPECTED, QUIET},
+    host::{ADDRESS, EXPECTED, QUIET, SHARED},
     plain,
 };
 
@@ -47,11 +49,14 @@ pub(crate) struct Parts<'a> {
     pub(crate) name: String,
     pub(crate) config: DaskConfig,
     pub(crate) workload: Workload<'a>,
+    /// What the scheduler is to the run: a service of its driver, or the deployment itself.
+    pub(crate) scheduler: Role,
     /// Variables of all of its containers, beside the function's own.
     env: Vec<EnvVar>,
 }
 
-/// The objects of a run: the cluster first, the driver last, which owns the others.
+/// The objects of a run: the cluster first, the driver last, which owns the others; the driver alone, where the function
+/// has a cluster that stays up.
 pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
     let config = DaskConfig::of(function)?;
     if cluster.style == Style::Mlrun {
@@ -62,13 +67,72 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
         .at("run")
         .help("leave the run out to see the cluster, or `--style mlrun` to see what is made here"));
     }
-    let engine = engine(&config, cluster)?;
     let thresholds = Thresholds::of(&[&function.spec.pod.state_thresholds, &run.spec.state_thresholds])?;
-    let who = (config.agent, Mode::of(function)?);
-    let mut program = Program::new(function, run, cluster, who, Carry::File)?;
-    let mut objects = std::mem::take(&mut program.objects);
+    let (expected, packages, job) = (config.expected(), config.extra_pip.clone(), config.job.clone());
+    let mut program = program(function, run, cluster, &config)?;
+    let mut plan = match run.deployed() {
+        Some(_) => {
+            let objects = std::mem::take(&mut program.objects);
+            ClusterPlan { objects, ..ClusterPlan::default() }
+        }
+        None => of_cluster(&mut program, config, Role::Service)?,
+    };
+    let deployed = run.deployed().map(|all| all.get(SCHEDULER).cloned().unwrap_or_default());
+    if deployed.is_some() {
+        program.set_env(SHARED, "1");
+    }
+    let address = deployed.unwrap_or_else(|| plan.addresses.remove(SCHEDULER).unwrap_or_default());
+    program.set_env(ADDRESS, address.as_str());
+    program.set_env(EXPECTED, expected.to_string());
+    if let Some(packages) = packages {
+        program.set_env(EXTRA_PIP, packages);
+    }
+    let metadata = program.metadata();
+    let mut spec = program.pod_spec();
+    wait_for_scheduler(&mut spec, &address);
+    plan.objects.push(job.around(metadata, spec, false, &thresholds));
+    plan.deadline = thresholds.executing;
+    Ok(plan)
+}
 
-    let parts = Parts::new(&program, config, object_name(run, cluster.attempt, ROOM));
+/// The objects of a deployment: a cluster until somebody closes it.
+pub(crate) fn deployment(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+    let config = DaskConfig::of(function)?;
+    let mut program = program(function, run, cluster, &config)?;
+    of_cluster(&mut program, config, Role::Main)
+}
+
+/// The cluster of a function without a run: what MLRun makes of it, or, in our own style, what `deploy` makes.
+pub(crate) fn deploy(function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
+    let mut run = Run::default();
+    run.metadata.project.clone_from(&function.metadata.project);
+    match cluster.style {
+        Style::Mlrun => classic::plan(function, &run, cluster),
+        Style::Native => {
+            run.metadata.name.clone_from(&function.metadata.name);
+            run.metadata.uid = "0".repeat(32);
+            deployment(function, &run, cluster)
+        }
+    }
+}
+
+/// What the function's own code needs there.
+fn program<'a>(
+    function: &Function,
+    run: &'a Run,
+    cluster: &'a Cluster,
+    config: &DaskConfig,
+) -> Result<Program<'a>> {
+    Program::new(function, run, cluster, (config.agent, Mode::of(function)?), Carry::File)
+}
+
+/// Scheduler and workers, with what the program needs before them, and where the scheduler is.
+fn of_cluster(program: &mut Program<'_>, config: DaskConfig, scheduler: Role) -> Result<ClusterPlan> {
+    let mut objects = std::mem::take(&mut program.objects);
+    let (run, cluster) = (program.workload.run, program.workload.cluster);
+    let engine = engine(&config, cluster)?;
+    let parts = Parts::new(program, config, object_name(run, cluster.attempt, ROOM), scheduler);
+    let function = &parts.workload.function;
     let mut notes = vec![format!(
         "the dashboard of its scheduler: kubectl port-forward -n {} service/{}-scheduler {DASHBOARD}",
         cluster.namespace_of(function),
@@ -93,31 +157,15 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
         }
     }
     let host = parts.host();
-    program.set_env("DASK_SCHEDULER_ADDRESS", format!("tcp://{host}:{PORT}"));
-    program.set_env(EXPECTED, parts.config.expected().to_string());
-    if let Some(packages) = &parts.config.extra_pip {
-        program.set_env(EXTRA_PIP, packages.as_str());
-    }
-    let metadata = program.metadata();
-    let mut spec = program.pod_spec();
-    wait_for_scheduler(&mut spec, host);
-    objects.push(parts.config.job.around(metadata, spec, false, &thresholds));
-    Ok(ClusterPlan { objects, deadline: thresholds.executing, notes })
+    let addresses =
+        [(SCHEDULER, format!("tcp://{host}:{PORT}")), (PAGES, format!("http://{host}:{DASHBOARD}/status"))];
+    let addresses = addresses.map(|(name, address)| (name.to_owned(), address));
+    Ok(ClusterPlan { objects, addresses: BTreeMap::from(addresses), deadline: None, notes })
 }
 
-/// The cluster of a function without a run: what MLRun makes of it, or, in our own style, what its runs get.
-pub(crate) fn deploy(function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
-    let mut run = Run::default();
-    run.metadata.project.clone_from(&function.metadata.project);
-    match cluster.style {
-        Style::Mlrun => classic::plan(function, &run, cluster),
-        Style::Native => {
-            run.metadata.name.clone_from(&function.metadata.name);
-            run.metadata.uid = "0".repeat(32);
-            plan(function, &run, cluster)
-        }
-    }
-}
+/// What addresses are called: that of the scheduler, and that of its pages.
+const SCHEDULER: &str = "scheduler";
+const PAGES: &str = "dashboard";
 
 /// The variable by which images of Dask are told what to install.
 pub(crate) const EXTRA_PIP: &str = "EXTRA_PIP_PACKAGES";
@@ -140,15 +188,17 @@ fn engine(config: &DaskConfig, cluster: &Cluster) -> Result<Engine> {
     }
 }
 
-/// The pod waits until the scheduler listens.
-fn wait_for_scheduler(spec: &mut PodSpec, host: String) {
+/// The pod waits until the scheduler of this address listens.
+fn wait_for_scheduler(spec: &mut PodSpec, address: &str) {
     let Some(main) = spec.containers.first() else { return };
+    let address = address.rsplit_once("//").map_or(address, |(_, address)| address);
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     let wait = Container {
         name: "wait-for-scheduler".to_owned(),
         image: main.image.clone(),
         image_pull_policy: main.image_pull_policy.clone(),
         command: Some(["python3", "-c", WAIT].map(str::to_owned).to_vec()),
-        args: Some(vec![host, PORT.to_string()]),
+        args: Some(vec![host.to_owned(), port.to_owned()]),
         resources: main.resources.clone(),
         security_context: main.security_context.clone(),
         ..Container::default()
@@ -167,7 +217,7 @@ impl DaskConfig {
 }
 
 impl<'a> Parts<'a> {
-    fn new(program: &Program<'a>, config: DaskConfig, name: String) -> Self {
+    fn new(program: &Program<'a>, config: DaskConfig, name: String, scheduler: Role) -> Self {
         let workload = program.workload.clone();
         let pythonpath = &workload.function.spec.pythonpath;
         let folders = [CODE_DIR, pythonpath.as_str()];
@@ -181,7 +231,7 @@ impl<'a> Parts<'a> {
             env.push(variable("PYTHONPATH", folders.join(":")));
         }
         env.extend(config.extra_pip.iter().map(|packages| variable(EXTRA_PIP, packages.as_str())));
-        Self { name, config, workload, env }
+        Self { name, config, workload, scheduler, env }
     }
 
     /// How many workers there are at first, and between which numbers that may change.
@@ -241,7 +291,7 @@ impl<'a> Parts<'a> {
         let args = flags.into_iter().chain(options).collect();
         let container = Container { name: "worker".to_owned(), ..self.container("worker", args, named) };
         let mut spec = self.pod(container, &self.config.worker.requirements);
-        wait_for_scheduler(&mut spec, self.host());
+        wait_for_scheduler(&mut spec, &format!("{}:{PORT}", self.host()));
         spec
     }
 

@@ -2,9 +2,9 @@
 
 use runtime_core::{
     Capability, Function, Plan, Result, Run, Runtime,
-    cluster::{Cluster, check_handler},
+    cluster::{Cluster, build, check_handler},
     plan::{
-        ClusterPlan,
+        ClusterPlan, Image,
         program::{self, Mode},
     },
     run::Verdict,
@@ -34,9 +34,9 @@ impl Runtime for DaskRuntime {
             cluster: true,
             renders: true,
             needs_image: true,
+            deploys: true,
             scales: true,
             survives: true,
-            ..Capability::default()
         }
     }
 
@@ -64,6 +64,24 @@ impl Runtime for DaskRuntime {
 
     fn deploy(&self, function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
         render::deploy(function, cluster)
+    }
+
+    fn plan_deployment(&self, function: &Function, run: &Run) -> Result<Plan> {
+        program::check_syntax(function)?;
+        host::deployment(function, run).map(Plan::Host)
+    }
+
+    fn render_deployment(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+        program::check_syntax(function)?;
+        render::deployment(function, run, cluster)
+    }
+
+    fn image(&self, function: &Function, cluster: &Cluster) -> Result<Option<Image>> {
+        build::image(&host::with_dask(function), cluster)
+    }
+
+    fn build(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+        build::plan(&host::with_dask(function), run, cluster)
     }
 
     fn observe(&self, seen: &Observation) -> Verdict {

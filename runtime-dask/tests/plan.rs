@@ -3,7 +3,8 @@
 
 use runtime_core::{Error, Function, Plan, Registry, Run, serde_json::json, yaml};
 
-fn planned(value: runtime_core::serde_json::Value) -> Result<Plan, Error> {
+/// What is made of a run, and of a deployment.
+fn planned(value: runtime_core::serde_json::Value) -> Result<[Plan; 2], Error> {
     let function = Function::from_value(value)?;
     let registry = Registry::linked()?;
     let kind = registry.get(&function.kind)?;
@@ -14,7 +15,7 @@ fn planned(value: runtime_core::serde_json::Value) -> Result<Plan, Error> {
     run.metadata.name = function.metadata.name.clone();
     run.metadata.project = "demo".to_owned();
     kind.validate(&function, &run)?;
-    kind.plan(&function, &run)
+    Ok([kind.plan(&function, &run)?, kind.plan_deployment(&function, &run)?])
 }
 
 #[test]
@@ -24,7 +25,8 @@ fn processes() {
     insta::glob!("inputs/*.yaml", |path| {
         let text = std::fs::read_to_string(path).unwrap();
         match planned(yaml::from_str(&text, "input.yaml").unwrap()) {
-            Ok(plan) => {
+            Ok([run, deployment]) => {
+                let plan = json!({"run": run, "deployment": deployment});
                 // What the scheduler is made of stands in a file of its own.
                 let text = runtime_core::serde_json::to_string(&plan).unwrap();
                 let program =

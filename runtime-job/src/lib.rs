@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod build;
 mod config;
 mod host;
 mod render;

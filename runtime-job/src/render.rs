@@ -26,7 +26,7 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
             config.job.around(metadata, spec, repeats, &thresholds)
         }
     });
-    Ok(ClusterPlan { objects, deadline: thresholds.executing, notes: Vec::new() })
+    Ok(ClusterPlan { objects, deadline: thresholds.executing, ..ClusterPlan::default() })
 }
 
 /// Whether the run may begin again: by its own policy, else by its function's.

@@ -2,13 +2,13 @@
 
 use runtime_core::{
     Capability, Function, Plan, Result, Run, Runtime,
-    cluster::{Cluster, check_handler},
-    plan::{ClusterPlan, Image, program},
+    cluster::{Cluster, build, check_handler},
+    plan::{ClusterPlan, program},
     run::Verdict,
     target::Observation,
 };
 
-use crate::{KIND, build, config, config::JobConfig, host, render, status};
+use crate::{KIND, config, config::JobConfig, host, render, status};
 
 /// The kind `job`.
 pub struct JobRuntime;
@@ -56,18 +56,6 @@ impl Runtime for JobRuntime {
 
     fn deploy(&self, function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
         build::deploy(function, cluster)
-    }
-
-    fn image(&self, function: &Function, cluster: &Cluster) -> Result<Option<Image>> {
-        build::image(function, cluster)
-    }
-
-    fn build(&self, function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
-        build::plan(function, run, cluster)
-    }
-
-    fn observe_build(&self, image: &str, seen: &Observation) -> Verdict {
-        build::status::observe(image, seen)
     }
 
     fn observe(&self, seen: &Observation) -> Verdict {

@@ -1,7 +1,11 @@
 //! One attempt of a run on a cluster, from its objects to its end: what is seen is told, the log is followed, and what
 //! has to stop is stopped.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use kube::api::ApiResource;
@@ -72,6 +76,8 @@ pub(super) struct Drive {
     pub(super) refused: Option<Cause>,
     /// The logs of its other pods, by their names.
     pub(super) logs: HashMap<String, Log>,
+    /// Where it is found once its main pod is ready, as long as that was not told.
+    pub(super) addresses: BTreeMap<String, String>,
 }
 
 /// What was done of an attempt that is followed.
@@ -291,6 +297,12 @@ impl Drive {
                     return Step::Over(None);
                 }
                 course.told = Some(Box::new(observation));
+            }
+            if !self.addresses.is_empty() && seen.pod().is_some_and(|pod| pod.main.ready) {
+                let addresses = std::mem::take(&mut self.addresses);
+                if self.events.send(Event::Addresses(addresses)).await.is_err() {
+                    return Step::Over(None);
+                }
             }
             let left = remaining(&seen, self.deadline).filter(|_| course.stopping == Stopping::No);
             if left.is_some_and(|left| left.is_zero()) {

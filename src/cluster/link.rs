@@ -164,7 +164,12 @@ impl Link {
         let is_needed =
             |manifest: &&Manifest| !manifest.is_shared() || !shared.contains(&self.shared_key(manifest));
         let objects = plan.objects.iter().filter(is_needed).cloned().collect();
-        ClusterPlan { objects, deadline: plan.deadline, notes: plan.notes.clone() }
+        ClusterPlan {
+            objects,
+            addresses: plan.addresses.clone(),
+            deadline: plan.deadline,
+            notes: plan.notes.clone(),
+        }
     }
 
     fn shared_key(&self, manifest: &Manifest) -> (String, String) {

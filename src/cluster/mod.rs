@@ -216,7 +216,7 @@ impl Target for Kubernetes {
         let main = plan.objects.last().map(|main| main.name()).unwrap_or_default();
         let id = board::id(&job.key.to_string(), &job.attempt.to_string());
         let followed = link.follow(plan, id, main);
-        let (deadline, grace) = (plan.deadline, plan.grace());
+        let (deadline, grace, addresses) = (plan.deadline, plan.grace(), plan.addresses.clone());
         let main = link::main_type(plan).filter(apply::is_custom).map(Box::new);
         job.plan = Arc::new(Plan::Cluster(link.without_shared(plan).await));
         let drive = Box::new(Drive {
@@ -235,6 +235,7 @@ impl Target for Kubernetes {
             grace,
             refused: None,
             logs: HashMap::new(),
+            addresses,
         });
         tokio::spawn(drive.run(Box::new(job)));
         Ok(receiver)

@@ -175,7 +175,7 @@ pub(super) fn exit(pod: &PodSeen, code: i32, signal: i32, reason: &str, message:
 fn by_code(pod: &PodSeen, code: i32, signal: i32) -> Exit {
     match cause::of_end(pod) {
         Some(cause) if code != 0 => Exit::For(Box::new(cause)),
-        _ if pod.deleted.is_some() && code > 128 => {
+        _ if pod.deleted.is_some() && (code > 128 || pod.stays) => {
             Exit::For(Box::new(Cause::new(Reason::Lost, "its pod was deleted while it ran")))
         }
         _ if signal > 0 => Exit::Signal(signal),

@@ -61,6 +61,8 @@ pub(super) struct PodSeen {
     pub(super) init: Vec<ContainerSeen>,
     /// The container that is the run.
     pub(super) main: ContainerSeen,
+    /// Its containers are started again however they end: it is to stay.
+    pub(super) stays: bool,
     /// What it may use of memory, in bytes.
     pub(super) memory: Option<u64>,
     pub(super) image: String,
@@ -71,6 +73,8 @@ pub(super) struct PodSeen {
 pub(super) struct ContainerSeen {
     pub(super) name: String,
     pub(super) state: State,
+    /// It runs, and others may rely on it.
+    pub(super) ready: bool,
     /// How it ended before it was started again.
     pub(super) before: State,
 }
@@ -157,6 +161,7 @@ pub(super) fn pod(pod: &Pod) -> PodSeen {
         deleted: time(pod.metadata.deletion_timestamp.as_ref()),
         grace: pod.metadata.deletion_grace_period_seconds.map(seconds).unwrap_or_default(),
         node: spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default(),
+        stays: spec.and_then(|spec| spec.restart_policy.as_deref()) == Some("Always"),
         memory: main.and_then(memory),
         image: main.and_then(|main| main.image.clone()).unwrap_or_default(),
         ..PodSeen::default()
@@ -190,7 +195,12 @@ fn memory(container: &Container) -> Option<u64> {
 
 fn container(status: &ContainerStatus) -> ContainerSeen {
     let seen = |told: &Option<ContainerState>| told.as_ref().map(state).unwrap_or_default();
-    ContainerSeen { name: status.name.clone(), state: seen(&status.state), before: seen(&status.last_state) }
+    ContainerSeen {
+        name: status.name.clone(),
+        state: seen(&status.state),
+        ready: status.ready,
+        before: seen(&status.last_state),
+    }
 }
 
 fn state(state: &ContainerState) -> State {

@@ -1,6 +1,6 @@
 //! Following one run from its record to its end: what the target sees is reduced, written, and only then said.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use runtime_core::{
@@ -11,7 +11,9 @@ use runtime_core::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Inner, log::LogWriter, reduce, report::Reported, source::Kept, submit::Way, worktree};
+use super::{
+    Inner, deployment::Uses, log::LogWriter, reduce, report::Reported, source::Kept, submit::Way, worktree,
+};
 use crate::stop::Stops;
 
 /// How long an event may wait for the next one.
@@ -55,8 +57,12 @@ pub(super) struct Follow {
     pub(super) notes: Vec<String>,
     /// The packages that it has, where they are still to be written.
     pub(super) packages: Option<Packages>,
-    /// It waited too long, and was stopped for that.
+    /// Where it is found, where that is still to be written.
+    pub(super) addresses: Option<BTreeMap<String, String>>,
+    /// It waited too long, or what it uses is gone, and it was stopped for that.
     pub(super) overdue: Option<Cause>,
+    /// The deployment that it uses.
+    pub(super) uses: Uses,
     /// Its code runs on this machine: what it reads and writes is here.
     pub(super) here: bool,
     /// What its code reports at the endpoint.
@@ -166,6 +172,10 @@ impl Follow {
                     }
                     Box::pin(self.take(&mut batch)).await?;
                 }
+                cause = self.uses.ended(), if self.overdue.is_none() => {
+                    self.overdue = Some(cause);
+                    self.target.abort(&self.record.run.key(), self.grace).await?;
+                }
                 () = self.reported.news() => Box::pin(self.take_report()).await?,
                 () = tokio::time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
                     Box::pin(self.give_up_waiting()).await?;
@@ -180,6 +190,7 @@ impl Follow {
 
     /// Begins an attempt; `None` where that was its end.
     async fn begin(&mut self, mut job: Box<Job>) -> Result<Option<(mpsc::Receiver<Event>, Kept)>> {
+        self.overdue = None;
         job.log_position = self.log.position.clone();
         let (key, grace, resumed) = (job.key.clone(), grace(&job), job.resumed);
         let Some((mut job, source)) = self.fetch_source(*job).await? else { return Ok(None) };
@@ -214,6 +225,7 @@ impl Follow {
                 Event::Progress(what) => progress = Some(what),
                 Event::Note(note) => self.notes.push(note),
                 Event::Packages(packages) => self.packages = Some(*packages),
+                Event::Addresses(addresses) => self.addresses = Some(addresses),
             }
         }
         self.write_log().await;
@@ -224,7 +236,8 @@ impl Follow {
             self.deliver(verdict).await?;
         }
         self.keep_image(verdict.as_mut()).await;
-        if verdict.is_some() || !self.notes.is_empty() || self.packages.is_some() {
+        let told = !self.notes.is_empty() || self.packages.is_some() || self.addresses.is_some();
+        if verdict.is_some() || told {
             self.record_verdict(verdict.as_ref()).await?;
         }
         if verdict.is_some() {
@@ -276,7 +289,7 @@ impl Follow {
         let verdict = overdue.as_ref().or(verdict);
         let (started, log_end) = (self.started, self.log.length);
         let notes = std::mem::take(&mut self.notes);
-        let packages = self.packages.take();
+        let (packages, addresses) = (self.packages.take(), self.addresses.take());
         let ends = verdict.is_some_and(|verdict| verdict.state.is_terminal());
         let uncommitted = self.inner.work_trees.found(&self.record.run.key(), ends).await;
         let recorded = self
@@ -293,6 +306,10 @@ impl Follow {
                     run.status.provenance.packages.clone_from(&packages);
                     changed = true;
                 }
+                if let Some(addresses) = addresses.as_ref().filter(|new| run.status.addresses != **new) {
+                    run.status.addresses.clone_from(addresses);
+                    changed = true;
+                }
                 if let Some(verdict) = verdict {
                     changed |= reduce::step(run, verdict, log_end, started, now);
                 }
@@ -302,6 +319,7 @@ impl Follow {
         if !recorded {
             self.notes = notes;
             self.packages = packages;
+            self.addresses = addresses;
         }
         Ok(())
     }

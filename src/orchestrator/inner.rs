@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     checked::Known,
+    deployment::Uses,
     follow::{self, Follow, Live},
     lease::{Lease, Place},
     log::LogWriter,
@@ -163,6 +164,7 @@ impl Inner {
         }
         let started = run.status.start_time.unwrap_or_else(Timestamp::now);
         let first = Live { run, progress: None, log_length: log.length, settled: false, over: None };
+        let uses = Uses::of(&job.run, &self.store);
         let (live, receiver) = channel::channel(first);
         let (aborts, requests) = stop::channel();
         let key = job.key.clone();
@@ -191,7 +193,9 @@ impl Inner {
             grace,
             notes: Vec::new(),
             packages: None,
+            addresses: None,
             overdue: None,
+            uses,
             here: matches!(*job.plan, Plan::Host(_)),
             reported: Reported::new(reported),
             way,

@@ -8,6 +8,7 @@ mod change;
 mod checked;
 mod children;
 mod deliver;
+mod deployment;
 mod find;
 mod follow;
 mod functions;
@@ -23,6 +24,7 @@ mod place;
 mod plan;
 mod post;
 mod provenance;
+mod purpose;
 #[cfg(feature = "api")]
 mod received;
 mod recover;
@@ -45,6 +47,7 @@ mod worktree;
 use std::{path::Path, sync::Arc, time::Duration};
 
 pub use builder::Builder;
+pub use deployment::Deployment;
 pub use functions::DeletedVersion;
 use futures_util::stream::BoxStream;
 pub use image::Build;
@@ -131,6 +134,7 @@ impl Orchestrator {
 
     async fn submit_boxed(&self, request: Box<Request>) -> Result<Handle> {
         let built = self.with_image(&request).await?;
+        self.settle_used(&request).await?;
         let mut prepared = self.inner.prepare(built.as_ref().unwrap_or(&request)).await?;
         self.inner.record(&mut prepared).await?;
         Ok(self.launch(prepared))
@@ -161,6 +165,7 @@ impl Orchestrator {
     pub async fn record(&self, request: impl Into<Request>) -> Result<RunKey> {
         let request = Request { detached: true, ..request.into() };
         let built = self.with_image(&request).await?;
+        self.settle_used(&request).await?;
         let mut prepared = self.inner.prepare(built.as_ref().unwrap_or(&request)).await?;
         let bound = self.inner.lease.is_some() && prepared.target.is_bound();
         prepared.record.owner =

@@ -63,16 +63,16 @@ impl Inner {
             Arc::make_mut(&mut cluster).namespace.clone_from(namespace);
         }
         let run = self.for_cluster(run).await?;
-        // What builds reports nothing, is given nothing, and fetches its source itself.
-        let builds = image::is_build(&run);
-        let run_secrets = run_secrets.filter(|_| !builds);
-        let endpoint = if builds { String::new() } else { self.endpoint().await? };
+        // What builds, and what is deployed, reports nothing, is given nothing, and fetches its source itself.
+        let apart = image::is_build(&run) || run.is_deployment();
+        let run_secrets = run_secrets.filter(|_| !apart);
+        let endpoint = if apart { String::new() } else { self.endpoint().await? };
         let cluster = match attempt == 0 && endpoint.is_empty() && run_secrets.is_none() {
             true => cluster,
             false => Arc::new(Cluster { attempt, endpoint, run_secrets, ..Cluster::clone(&cluster) }),
         };
         #[cfg(all(feature = "kubernetes", feature = "source"))]
-        let (carried, source) = match builds {
+        let (carried, source) = match apart {
             true => None,
             false => super::carry::source(function, &run, attempt, &cluster)?,
         }
@@ -140,15 +140,23 @@ fn only_here(what: &str) -> Error {
         .help("put it where both can (s3://, gs://, az://, https://), or write the path of a volume that the function mounts")
 }
 
+/// The annotations that say where a run is: context and namespace.
+const PLACE: [&str; 2] = [labels::CONTEXT, labels::NAMESPACE];
+
+/// Where on its target a run is: nothing on this machine.
+pub(super) fn place_of(run: &Run) -> [Option<&String>; 2] {
+    PLACE.map(|label| run.metadata.annotations.get(label))
+}
+
 /// Notes on the run where it goes, so that whoever takes it up finds it there.
 pub(super) async fn note_place(target: &dyn Target, function: &Function, run: &mut Run) -> Result<()> {
     let annotations = &mut run.metadata.annotations;
-    for label in [labels::CONTEXT, labels::NAMESPACE] {
+    for label in PLACE {
         annotations.remove(label);
     }
     if let Some(cluster) = target.cluster().await? {
         let namespace = cluster.namespace_of(function);
-        for (label, place) in [(labels::CONTEXT, cluster.context.as_str()), (labels::NAMESPACE, namespace)] {
+        for (label, place) in PLACE.into_iter().zip([cluster.context.as_str(), namespace]) {
             if !place.is_empty() {
                 annotations.insert(label.to_owned(), place.to_owned());
             }

@@ -213,7 +213,7 @@ impl Inner {
     }
 
     async fn resume(self: &Arc<Self>, function: &Function, record: &RunRecord) -> Result<()> {
-        let runtime = super::image::runtime_of(self.registry.get(&function.kind)?, &record.run);
+        let runtime = super::purpose::runtime_of(self.registry.get(&function.kind)?, &record.run);
         let sweep = Sweep::of(&record.run.spec)?;
         let first = sweep.as_ref().map(|sweep| sweep.child(&Sweep::base(&record.run), 1));
         let target = self.target_of(record)?;

@@ -16,8 +16,8 @@ use runtime_core::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Inner, Request, checked::Checked, image, image::Purpose, iterate, plan, provenance, request::current_dir,
-    source,
+    Inner, Request, checked::Checked, image, iterate, plan, provenance, purpose, purpose::Purpose,
+    request::current_dir, source,
 };
 use crate::data::{ArtifactUri, Place, Scheme};
 
@@ -70,15 +70,13 @@ impl Inner {
         let (function, kind) = (Arc::clone(function), runtime);
 
         let mut run = Box::new(new_run(&function, request, &base_dir, &work_dir)?);
-        if let Purpose::Build(image) = purpose {
-            image::mark(&mut run, image);
-        }
-        let runtime = image::runtime_of(kind, &run);
+        purpose.mark(&mut run, &function);
+        let runtime = purpose::runtime_of(kind, &run);
         if !function.spec.build.source.is_empty() {
             // The code lies elsewhere; what is given to a run stays relative to the function.
             run.spec.input_path = base_dir.join(&run.spec.input_path).display().to_string();
         }
-        if matches!(purpose, Purpose::Run) {
+        if purpose.is_run() {
             super::retry::take_policy(&function, &mut run)?;
         }
         let target = self.target_named(&request.target, &*runtime)?;
@@ -89,13 +87,17 @@ impl Inner {
             false => self.check_source(&request.function, &base_dir)?,
         };
         let secret_notes = self.check_secrets(&mut run, detached, cluster.as_deref())?;
-        let unbuilt = cluster.as_deref().filter(|_| matches!(purpose, Purpose::Run));
+        let unbuilt = cluster.as_deref().filter(|_| !matches!(purpose, Purpose::Build(_)));
         let unbuilt = unbuilt.and_then(|cluster| image::unbuilt(&*runtime, &function, cluster));
         let sweep = iterate::prepare(&mut run, &work_dir)?;
         if cluster.is_none() {
             check_inputs(&run, &base_dir)?;
         }
         plan::note_place(&*target, &function, &mut run).await?;
+        let deployed = match purpose.is_run() && runtime.capability().deploys {
+            true => self.use_deployment(&function, &*target, &mut run).await?,
+            false => None,
+        };
         self.pin_inputs(&mut run).await?;
         if let Some(url) = self.artifact_url(&run)? {
             url.check_writable().map_err(|error| error.at("spec.output_path"))?;
@@ -117,8 +119,14 @@ impl Inner {
         job.run = run;
         let run = Arc::make_mut(&mut job.run);
         let of_sweep = sweep.iter().flat_map(|sweep| &sweep.notes);
-        let of_all =
-            request.notes.iter().chain(notes).chain(&source_notes).chain(&secret_notes).chain(&unbuilt);
+        let of_all = request
+            .notes
+            .iter()
+            .chain(notes)
+            .chain(&source_notes)
+            .chain(&secret_notes)
+            .chain(&unbuilt)
+            .chain(&deployed);
         for note in of_all.chain(of_sweep).chain(&found) {
             super::reduce::add_note(run, note);
         }

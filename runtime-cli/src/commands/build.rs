@@ -9,7 +9,7 @@ use runtimes::{
 
 use super::run::{request, single};
 use crate::{
-    home::{self, Home},
+    home::{Home, PlaceArgs},
     output::{Format, OutputArgs, Terminal, data, human, stdio},
     parse,
     signals::Signals,
@@ -24,7 +24,7 @@ Examples:
   runtimes build function.yaml --on kubernetes           its image, by a pod of the cluster
   runtimes build train.py --kind job --requirement pandas --base-image python:3.12 \\
       --image registry.example.com/train:1 --secret registry-login --on kubernetes
-  runtimes render function.yaml --deploy                 that pod, and the Dockerfile; sends nothing
+  runtimes render function.yaml --build                  that pod, and the Dockerfile; sends nothing
 
 The image is made of `build` in the function: base_image (or `image`), source, commands, requirements, extra. Code that the
 function carries, and a source on this machine, are no part of it. Where `build.image` names none, it is REGISTRY/func-PROJECT-NAME:DIGITS, the digits being
@@ -41,15 +41,8 @@ pub(crate) struct Args {
     /// The function: a file, a stored one, or an address
     #[arg(value_name = "FUNCTION")]
     target: String,
-    /// Where it is to run [this machine]
-    #[arg(long, value_name = "TARGET", value_parser = ["host", "kubernetes"])]
-    on: Option<String>,
-    /// The context of the kubeconfig [the current one; in a pod: the cluster of that pod]
-    #[arg(long, value_name = "NAME", env = home::CONTEXT, hide_env = true)]
-    context: Option<String>,
-    /// The namespace, where the function names none [the context's]
-    #[arg(long, value_name = "NAME", env = home::NAMESPACE, hide_env = true)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// What builds the image [httpdb.builder.builder of cluster.yaml, or buildkit]
     #[arg(long, value_name = "BUILDER", value_parser = BUILDERS)]
     builder: Option<String>,
@@ -89,7 +82,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) -> Result<u8> {
     let signals = Signals::listen()?;
-    let home = &home.on_cluster(args.context.take(), args.namespace.take()).built_by(args.builder.take());
+    let home = &home.at(&args.place).built_by(args.builder.take());
     let (format, again) = (args.output.output, args.rebuild);
     let request = changed(request::load(&args.target, home).await?, args);
     let orchestrator = home.open().await?;
@@ -127,7 +120,7 @@ fn changed(mut request: Request, args: Args) -> Request {
         }
     }
     build.commands.extend(args.commands);
-    request.target = args.on.unwrap_or_default();
+    request.target = args.place.on.unwrap_or_default();
     request.project = args.project.unwrap_or_default();
     request.tag = args.tag.unwrap_or_default();
     match args.timeout {

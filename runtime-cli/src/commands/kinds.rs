@@ -46,7 +46,7 @@ fn row(kind: &dyn Runtime) -> Vec<comfy_table::Cell> {
     let places = join(&[(can.host, "this machine"), (can.cluster, "cluster")]);
     let abilities = join(&[
         (can.batch, "run"),
-        (!can.batch, "serve"),
+        (can.deploys, "deploy"),
         (can.abortable, "abort"),
         (can.logs, "logs"),
         (can.scales, "scale"),

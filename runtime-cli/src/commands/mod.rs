@@ -3,9 +3,11 @@
 pub(crate) mod abort;
 pub(crate) mod artifacts;
 pub(crate) mod build;
+pub(crate) mod close;
 pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod delete;
+pub(crate) mod deploy;
 pub(crate) mod env;
 pub(crate) mod follow;
 pub(crate) mod function;
@@ -20,6 +22,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schedule;
 pub(crate) mod secret;
+pub(crate) mod status;
 pub(crate) mod why;
 
 use std::path::PathBuf;

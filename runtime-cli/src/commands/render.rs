@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use runtimes::{
     Error, Function, Registry, Request, Result, Run,
     core::{
+        Runtime,
         cluster::{Cluster, Style},
         naming,
         plan::{ClusterPlan, Manifest},
@@ -25,7 +26,8 @@ const EXAMPLES: &str = "\
 Examples:
   runtimes render function.yaml                          the Job that a cluster would get
   runtimes render train.py --kind job --handler fit -p epochs=3
-  runtimes render function.yaml --deploy                 the pod that builds its image
+  runtimes render function.yaml --build                  the pod that builds its image, and the Dockerfile
+  runtimes render cluster.yaml --deploy                  what stays up between runs
   runtimes render function.yaml --style mlrun            what MLRun would send for it
   runtimes render function.json context.json run.json -o json
 
@@ -54,6 +56,9 @@ pub(crate) struct Args {
     /// What deploying it creates, not what a run of it does: a context with nothing of a run means the same
     #[arg(long, conflicts_with_all = ["run", "handler", "params", "name"])]
     deploy: bool,
+    /// What building its image creates
+    #[arg(long, conflicts_with_all = ["run", "handler", "params", "name", "deploy"])]
+    build: bool,
     /// The function to call in its code
     #[arg(long, value_name = "NAME", conflicts_with = "run")]
     handler: Option<String>,
@@ -96,11 +101,13 @@ pub(crate) async fn execute(args: Args, home: &Home) -> Result<u8> {
         eprintln!("note: {note}");
     }
     let mut cluster = cluster(&args)?;
-    if cluster.style == Style::Native && args.context.is_none() && !args.deploy {
+    if cluster.style == Style::Native && args.context.is_none() && !args.deploy && !args.build {
         cluster.run_secrets = given_secrets(&function, home).await;
     }
     let plan = if args.deploy {
         kind.deploy(&function, &cluster)
+    } else if args.build {
+        building(&**kind, &function, &cluster)
     } else if args.is_of_deploying() {
         kind.deploy(&function, &cluster).map_err(|error| {
             let help = error.help_text().unwrap_or("a context without a run shows what deploying creates");
@@ -129,6 +136,15 @@ impl Args {
         let of_run = self.run.is_some() || self.handler.is_some() || self.name.is_some();
         self.context.is_some() && !of_run && self.params.is_empty()
     }
+}
+
+/// What the first build of its image creates; where there is nothing to build, that is said.
+fn building(kind: &dyn Runtime, function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
+    let mut run = Run::default();
+    run.metadata.uid = kind.image(function, cluster)?.map_or_else(|| UID.to_owned(), |image| image.uid(0));
+    run.metadata.name = naming::run_name(&format!("build-{}", function.metadata.name), "");
+    run.metadata.project.clone_from(&function.metadata.project);
+    kind.build(function, &run, cluster)
 }
 
 /// The names of the secrets that pods of this function would be given from the home; values are not read.

@@ -7,6 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use runtimes::{
     Run, RunState,
     core::{
+        labels,
         run::{Artifact, Attempt, NotificationStatus},
         serde_json::{Map, Value},
         store::RunRecord,
@@ -95,6 +96,8 @@ impl View<'_> {
         put("next attempt", time(status.retry_at));
         let count = run.status.iterations.len().saturating_sub(1);
         put("iterations", if count > 0 { count.to_string() } else { String::new() });
+        put("addresses", addresses(run));
+        put("uses", metadata.annotations.get(labels::USES).cloned().unwrap_or_default());
         put("started", time(started(run)));
         put("ended", time(status.end_time));
         put("duration", self.took(run).unwrap_or_default());
@@ -132,6 +135,24 @@ impl View<'_> {
             ]
         };
         table::render(&header, records.iter().map(row).collect(), Long::Cut, self.terminal)
+    }
+
+    /// What is deployed, and where it is.
+    pub(crate) fn deployments(&self, records: &[RunRecord]) -> String {
+        let header = ["FUNCTION", "STATE", "AGE", "UID", "ON", "ADDRESSES"];
+        let row = |record: &RunRecord| {
+            let run = &record.run;
+            let since = run.status.start_time.or(run.status.last_update);
+            vec![
+                text(human::shorten(&human::function(&run.spec.function), 64)),
+                table::state(run.state()),
+                text(since.map(|since| human::age(since, self.now)).unwrap_or_default()),
+                text(human::run(run)),
+                text(record.target.as_str()),
+                text(addresses(run)),
+            ]
+        };
+        table::render(&header, records.iter().map(row).collect(), Long::Wrap, self.terminal)
     }
 
     fn results(&self, run: &Run, out: &mut String) {
@@ -225,6 +246,12 @@ fn state_color(state: RunState) -> Color {
         RunState::Error => Color::Red,
         _ => Color::Yellow,
     }
+}
+
+/// Where others find it.
+fn addresses(run: &Run) -> String {
+    let all = run.status.addresses.iter().map(|(name, address)| format!("{name}={address}"));
+    all.collect::<Vec<_>>().join(" ")
 }
 
 /// Results in a list's last column; of a failed run, why it failed.

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::fixture::{Done, Folder, Running};
+use crate::fixture::{Done, Folder, Running, exists};
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -194,6 +194,135 @@ fn it_is_stopped_as_a_whole() {
         all_gone(pids);
         assert_eq!(folder.runs()[0]["status"]["state"], "aborted", "{signal:?}");
     }
+}
+
+/// What is up is closed also where a test fails.
+struct Closed<'a>(&'a Folder);
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.0.run("close work");
+    }
+}
+
+fn pids_of(run: &runtimes::core::serde_json::Value) -> Vec<i32> {
+    let uid = run["metadata"]["uid"].as_str().unwrap();
+    processes(uid).into_iter().map(|(pid, _)| pid.as_raw_nonzero().get()).collect()
+}
+
+#[test]
+fn a_cluster_stays_up_between_runs() {
+    let Some(folder) = dask() else { return };
+    let up = folder.run("deploy fixed.yaml -o json");
+    let _closed = Closed(&folder);
+    let up = up.ok().json();
+    let scheduler = up["status"]["addresses"]["scheduler"].as_str().unwrap().to_owned();
+    assert!(scheduler.starts_with("tcp://127.0.0.1:"), "{up}");
+    let pids = pids_of(&up);
+    assert_eq!(pids.len(), 3, "a scheduler and two workers");
+    let total = |done: &Done| done.ok().json()["status"]["results"]["total"].clone();
+    let run = folder.run("run fixed.yaml --handler total -p n=100 -o json");
+    assert_eq!(total(&run), 328_350);
+    assert_eq!(run.json()["metadata"]["annotations"]["runtimes/uses"], up["metadata"]["uid"]);
+    assert_eq!(pids_of(&up), pids, "they are still those");
+
+    // Iterations share it.
+    let run =
+        folder.run("run fixed.yaml --handler total -x n=2,3,4 --parallel 3 --selector max.total -o json");
+    assert_eq!(total(&run), 14);
+    // Each run has its own code, whatever the cluster was deployed with.
+    folder.write(
+        "work.py",
+        CODE.replace("neighbour.square, range", "mine, range") + "\n\ndef mine(n):\n    return 1\n",
+    );
+    let run = folder.run("run fixed.yaml --handler total -p n=7 -o json");
+    assert_eq!(total(&run), 7);
+    assert!(run.json()["status"]["notes"].to_string().contains("another version"), "{run:#?}");
+
+    // The same version is left as it is; another one takes its place.
+    let again = folder.run("deploy fixed.yaml -o json").ok().json();
+    assert_ne!(again["metadata"]["uid"], up["metadata"]["uid"]);
+    all_gone(pids);
+    let same = folder.run("deploy fixed.yaml");
+    assert!(same.ok().stderr.contains("it is up already"), "{same:#?}");
+    let listed = folder.run("status -o json").ok().json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed[0]["metadata"]["uid"], again["metadata"]["uid"]);
+
+    let pids = pids_of(&again);
+    folder.run("close work").ok();
+    all_gone(pids);
+    folder.run("status").ok().says(&["nothing is deployed"]);
+    folder.run("close fixed.yaml").code(2).says(&["work is not deployed", "runtimes status"]);
+    let run = folder.run("run fixed.yaml --handler total -p n=7 -o json");
+    assert_eq!(total(&run), 7);
+    assert!(
+        run.json()["metadata"]["annotations"].get("runtimes/uses").is_none(),
+        "it has a cluster of its own"
+    );
+}
+
+#[test]
+fn a_deployment_that_ends_takes_its_runs_along() {
+    for whom in ["scheduler", "closed"] {
+        let Some(folder) = dask() else { return };
+        let up = folder.run("deploy fixed.yaml -o json").ok().json();
+        let _closed = Closed(&folder);
+        let pids = pids_of(&up);
+        let mut run = folder.start(&format!("run fixed.yaml --handler hurt -p whom={whom}"));
+        let of_run = named(&mut run);
+        if whom == "closed" {
+            folder.run("close work").ok();
+        }
+        let done = run.end();
+        all_gone(pids);
+        all_gone(of_run);
+        let status = folder.runs().remove(0)["status"].take();
+        assert_eq!(status["state"], "error", "{whom}: {done:#?}");
+        let said = status["cause"]["message"].as_str().unwrap();
+        let why = if whom == "closed" { "it was closed" } else { "SIGKILL" };
+        assert!(said.contains("deployment") && said.contains(why), "{whom}: {said}");
+        folder.run("status").ok().says(&["nothing is deployed"]);
+    }
+}
+
+/// It goes on where whoever started it, or looks after it, is killed.
+#[test]
+fn a_deployment_is_taken_up() {
+    let Some(folder) = dask() else { return };
+    let command = folder.start("deploy fixed.yaml");
+    let _closed = Closed(&folder);
+    let end = Instant::now() + PATIENCE;
+    while !exists(&folder, ".runtimes/runtimes.db") || folder.runs().is_empty() {
+        assert!(Instant::now() < end, "it is recorded");
+    }
+    command.signal(Signal::KILL);
+    command.end();
+    let up = loop {
+        let up = folder.run("status -o json").ok().json();
+        if !up[0]["status"]["addresses"].is_null() {
+            break up;
+        }
+        assert!(Instant::now() < end, "{up}");
+    };
+    let run = folder.run("run fixed.yaml --handler total -p n=100 -o json").ok().json();
+    assert_eq!(run["status"]["results"]["total"], 328_350);
+    assert_eq!(run["metadata"]["annotations"]["runtimes/uses"], up[0]["metadata"]["uid"]);
+}
+
+#[test]
+fn what_cannot_be_deployed_is_said_at_once() {
+    let folder = folder();
+    folder
+        .run("deploy fixed.yaml --kind job")
+        .code(2)
+        .says(&["kind `job` are run, not deployed", "runtimes run"]);
+    folder.write("work.py", "def total(:\n");
+    folder.run("deploy fixed.yaml").code(2).says(&["work.py:1:11", "syntax error"]);
+    folder.write("work.py", CODE);
+    folder.write("wrong.yaml", "kind: dask\nmetadata: {name: work}\nspec: {command: work.py, replicas: 0}\n");
+    folder.run("deploy wrong.yaml").code(2).says(&["spec.replicas"]);
+    assert!(folder.runs().is_empty(), "nothing is begun");
 }
 
 /// Processes of a run that this program started: their ids, and what they are.

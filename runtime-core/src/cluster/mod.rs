@@ -4,6 +4,7 @@
 //! service, what the project has. [`Workload`] is a function and a run with all of that applied; a kind makes its
 //! objects of it.
 
+pub mod build;
 mod env;
 mod given;
 mod image;
@@ -11,6 +12,7 @@ mod job;
 mod mount;
 mod names;
 mod preemption;
+#[cfg(feature = "python")]
 mod program;
 mod resources;
 mod secrets;
@@ -32,6 +34,7 @@ pub use given::{SECRETS_DIR, fill_run_secret, run_secret_name};
 pub use image::full_image;
 pub use job::JobOptions;
 pub use names::{label_value, object_name};
+#[cfg(feature = "python")]
 pub use program::{Agent, CODE_DIR, Carry, Program, check_handler};
 pub use secrets::project_secret_name;
 pub use settings::{

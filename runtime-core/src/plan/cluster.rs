@@ -1,6 +1,6 @@
 //! Objects of a Kubernetes cluster, as a plan has them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{
@@ -19,6 +19,9 @@ use crate::labels;
 pub struct ClusterPlan {
     /// The objects in the order in which they are created. Each is there before the next one is asked for.
     pub objects: Vec<Manifest>,
+    /// Where others in the cluster find it once its main pod is ready, by what is there: `dashboard`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<String, String>,
     /// How long the run may execute, from its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,

@@ -1,6 +1,6 @@
 //! An image that is to be built, before it is.
 
-use sha2::{Digest, Sha256};
+use crate::naming::digits;
 
 /// An image that is to be built for a function: what it is called, and what stands for all that it is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,24 +18,14 @@ pub struct Image {
 impl Image {
     /// The digits that stand for these texts, in this order.
     pub fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
-        hex(parts, 20)
+        digits(parts, 20)
     }
 
     /// The uid of the run that builds it: the first one, or a later one where `number` others were in vain. Whoever else
     /// wants the same image at the same time comes to the same uid, and finds it taken.
     pub fn uid(&self, number: usize) -> String {
-        hex([self.key.as_str(), number.to_string().as_str()], 16)
+        digits([self.key.as_str(), number.to_string().as_str()], 16)
     }
-}
-
-fn hex<'a>(parts: impl IntoIterator<Item = &'a str>, bytes: usize) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        // With its length: where one part ends and the next begins counts.
-        digest.update(part.len().to_le_bytes());
-        digest.update(part);
-    }
-    digest.finalize().iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

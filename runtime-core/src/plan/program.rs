@@ -51,6 +51,17 @@ pub fn check_code(function: &Function, run: &Run) -> Result<()> {
     Ok(())
 }
 
+/// Says what is wrong with the code that the function carries, whatever is called in it.
+///
+/// # Errors
+/// `Invalid`, with file and line.
+pub fn check_syntax(function: &Function) -> Result<()> {
+    match function.code()? {
+        Some(code) if code.name.ends_with(".py") => host::check_python(&code, None, &Run::default()),
+        _ => Ok(()),
+    }
+}
+
 /// The plan of a run.
 ///
 /// # Errors

@@ -32,6 +32,8 @@ pub use state::RunState;
 pub use thresholds::Thresholds;
 pub use verdict::{Verdict, observe_main};
 
+use crate::labels;
+
 /// A run: `metadata`, `spec`, `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -92,6 +94,9 @@ pub struct RunStatus {
     /// The exit code of the main process; 128 + n for signal n.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// Where others find it while it goes on, by what is there: `scheduler`, `dashboard`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub addresses: BTreeMap<String, String>,
     /// What the user should know: fields without effect, limits that cannot hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -175,6 +180,17 @@ impl Run {
         self.status.state
     }
 
+    /// Whether it is a deployment of its function, which stays up until it is closed.
+    pub fn is_deployment(&self) -> bool {
+        self.metadata.labels.contains_key(labels::DEPLOYMENT)
+    }
+
+    /// Where the deployment of its function is that it uses, by what is there; `None` where it uses none.
+    pub fn deployed(&self) -> Option<BTreeMap<String, String>> {
+        let text = self.metadata.annotations.get(labels::ADDRESSES)?;
+        serde_json::from_str(text).ok()
+    }
+
     /// Moves it to another state at this time, and keeps its times. Returns whether anything changed.
     ///
     /// # Errors
@@ -189,6 +205,9 @@ impl Run {
         self.status.last_update = Some(now);
         if to == RunState::Running && self.status.start_time.is_none() {
             self.status.start_time = Some(now);
+        }
+        if to.is_terminal() || to == RunState::PendingRetry {
+            self.status.addresses.clear();
         }
         if to.is_terminal() {
             self.status.end_time = Some(now);

@@ -1,5 +1,6 @@
 //! The objects that MLRun sent for the same functions and runs mean the same as those that are rendered here, but for
 //! the differences that the kind's README lists.
+#![allow(clippy::expect_used, reason = "a conformance suite reports by panicking")]
 
 use std::{
     collections::BTreeSet,

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use runtime_core::{
@@ -29,8 +29,11 @@ use super::{
     resolve::Resolver,
 };
 
-/// A worker that dies is started again, so many times.
+/// A worker that dies is started again, so many times in a row.
 const WORKER_RESTARTS: u32 = 10;
+
+/// One that lived for so long begins a new row.
+const LONG: Duration = Duration::from_secs(60);
 
 /// How long what has no more work may take to end.
 const HELPERS_GRACE: Duration = Duration::from_secs(5);
@@ -55,7 +58,10 @@ pub(crate) struct Group<'a> {
 struct Slot<'a> {
     process: &'a Process,
     phase: Phase,
+    /// How often it was started again, and how often soon after the last time.
     restarts: u32,
+    soon: u32,
+    started: Instant,
     stopped: Arc<AtomicBool>,
     running: Option<Running>,
 }
@@ -98,6 +104,8 @@ impl<'a> Group<'a> {
                 process,
                 phase: Phase::Waiting(waiting_for(process)),
                 restarts: 0,
+                soon: 0,
+                started: Instant::now(),
                 stopped: Arc::default(),
                 running: None,
             })
@@ -156,6 +164,17 @@ impl<'a> Group<'a> {
         self.slots.iter().map(part).collect()
     }
 
+    /// Says where the run is found, where this is its main process and is ready.
+    async fn tell_addresses(&self, index: usize) {
+        let slot = &self.slots[index];
+        let ready = slot.process.role == Role::Main && slot.phase == Phase::Ready;
+        if ready && !self.plan.addresses.is_empty() {
+            let filled = |text: &String| HostPlan::fill_ports(text, self.resolver.ports);
+            let addresses = self.plan.addresses.iter().map(|(name, text)| (name.clone(), filled(text)));
+            let _ = self.drive.events.send(Event::Addresses(addresses.collect())).await;
+        }
+    }
+
     /// Starts what waits for nothing any more.
     async fn start_ready(&mut self) -> Result<()> {
         for index in 0..self.slots.len() {
@@ -203,11 +222,13 @@ impl<'a> Group<'a> {
         self.follow(index, followed, gone_sender);
         let slot = &mut self.slots[index];
         slot.phase = if process.ready == Readiness::Started { Phase::Ready } else { Phase::Running };
+        slot.started = Instant::now();
         ready::watch(process, &place, self.resolver.ports, gone.clone(), {
             let news = self.news.0.clone();
             move || drop(news.send(News::Ready(index)))
         });
         slot.running = Some(Running { place, leader, gone, asked: false });
+        self.tell_addresses(index).await;
         Ok(())
     }
 
@@ -227,6 +248,7 @@ impl<'a> Group<'a> {
         match news {
             News::Ready(index) if self.slots[index].phase == Phase::Running => {
                 self.slots[index].phase = Phase::Ready;
+                self.tell_addresses(index).await;
                 if let Err(error) = self.start_ready().await {
                     self.stop_all(Duration::ZERO);
                     self.drain().await;
@@ -266,10 +288,12 @@ impl<'a> Group<'a> {
                 }
                 self.stop_all(self.plan.grace);
             }
-            Role::Worker if slot.restarts < WORKER_RESTARTS => {
+            Role::Worker if slot.soon < WORKER_RESTARTS || slot.started.elapsed() > LONG => {
                 let line = format!("{} ended ({:?}) and is started again", process.name, slot.phase);
                 let _ = self.drive.events.send(Event::Log(Box::new(LogLine::system(line)))).await;
-                self.slots[index].restarts += 1;
+                let slot = &mut self.slots[index];
+                slot.soon = if slot.started.elapsed() > LONG { 1 } else { slot.soon + 1 };
+                slot.restarts += 1;
                 self.start(index).await?;
             }
             Role::Worker => self.stop_all(self.plan.grace),

@@ -4,8 +4,6 @@
 mod building;
 mod record;
 
-use std::sync::Arc;
-
 use runtime_core::{
     Error, ErrorKind, Function, Result, Run, RunState, Runtime,
     cluster::Cluster,
@@ -15,7 +13,7 @@ use runtime_core::{
     store::{FunctionRecord, RunFilter, Version},
 };
 
-use super::{Handle, Inner, Orchestrator, Request, submit::Prepared};
+use super::{Handle, Inner, Orchestrator, Request, purpose::Purpose, submit::Prepared};
 pub(super) use building::Building;
 pub(super) use record::{document, mark};
 
@@ -32,24 +30,6 @@ pub enum Build {
     /// It is being built by this run, which may be one that somebody else started for the same content. When it has ended
     /// well, [`Orchestrator::built`] has the function.
     Running(Box<Handle>),
-}
-
-/// What a request is prepared for.
-#[derive(Clone, Copy)]
-pub(super) enum Purpose<'a> {
-    /// Running the function.
-    Run,
-    /// Building the image, or here the environment, that it needs.
-    Build(Option<&'a Image>),
-}
-
-/// Who describes and reads a run: its function's kind, unless the run builds what that kind needs.
-pub(super) fn runtime_of(kind: &Arc<dyn Runtime>, run: &Run) -> Arc<dyn Runtime> {
-    if !is_build(run) {
-        return Arc::clone(kind);
-    }
-    let image = run.metadata.annotations.get(runtime_core::labels::IMAGE).cloned();
-    Arc::new(Building::new(Arc::clone(kind), image))
 }
 
 /// Whether a run builds what a function needs.
@@ -261,7 +241,7 @@ impl Orchestrator {
         let Prepared { function, record, runtime, target, job, sweep, way, .. } = prepared;
         let live = match sweep {
             Some(sweep) => {
-                let inner = Arc::downgrade(&self.inner);
+                let inner = std::sync::Arc::downgrade(&self.inner);
                 let parts = iterate::Parts { inner, function, runtime, target, sweep };
                 self.inner.iterate(record, parts, log, job)
             }

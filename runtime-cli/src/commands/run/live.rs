@@ -12,7 +12,7 @@ use crate::output::{Format, Terminal, human, log::LogPrinter, stdio, stdio::Read
 
 /// Shows a run: on a terminal a line at the bottom says what it is doing, and the log runs above it; in a pipe
 /// there is the log alone.
-pub(super) struct Live {
+pub(crate) struct Live {
     stdout: LogPrinter,
     stderr: LogPrinter,
     /// Whether stdout is kept for the run's record.
@@ -27,7 +27,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(format: Format, terminal: &Terminal) -> Self {
+    pub(crate) fn new(format: Format, terminal: &Terminal) -> Self {
         Self {
             stdout: LogPrinter::new(terminal.colored(), false),
             stderr: LogPrinter::new(terminal.color && terminal.stderr, false),
@@ -42,7 +42,7 @@ impl Live {
     }
 
     /// Shows what happened; returns the run as it is now, where that changed.
-    pub(super) fn show(&mut self, updates: Vec<Update>) -> Option<Run> {
+    pub(crate) fn show(&mut self, updates: Vec<Update>) -> Option<Run> {
         let mut out = Chunks::default();
         let mut last = None;
         for update in updates {
@@ -67,14 +67,14 @@ impl Live {
     }
 
     /// Says something to the user, above the line at the bottom.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         let mut out = Chunks::default();
         out.to(true).extend_from_slice(format!("{text}\n").as_bytes());
         self.write(out);
     }
 
     /// Takes the line at the bottom away. Returns what went wrong with stdout, if anything did.
-    pub(super) fn finish(mut self) -> Option<Error> {
+    pub(crate) fn finish(mut self) -> Option<Error> {
         let mut out = Chunks::default();
         self.stdout.finish(out.to(false));
         self.stderr.finish(out.to(true));

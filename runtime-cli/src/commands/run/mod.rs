@@ -2,7 +2,7 @@
 
 mod batch;
 mod hyper;
-mod live;
+pub(super) mod live;
 pub(crate) mod request;
 pub(crate) mod single;
 mod watch;
@@ -13,7 +13,7 @@ use runtimes::{Orchestrator, Request, Result};
 
 use super::build;
 use crate::{
-    home::{self, Home},
+    home::{Home, PlaceArgs},
     output::{Format, OutputArgs, Terminal, data, human, stdio},
     parse::{self, Pair},
     signals::Signals,
@@ -64,15 +64,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     schedule: watch::ScheduleArgs,
 
-    /// Where it runs [this machine]
-    #[arg(long, help_heading = HOW, value_name = "TARGET", value_parser = ["host", "kubernetes"])]
-    on: Option<String>,
-    /// The context of the kubeconfig [the current one; in a pod: the cluster of that pod]
-    #[arg(long, help_heading = HOW, value_name = "NAME", env = home::CONTEXT, hide_env = true)]
-    context: Option<String>,
-    /// The namespace, where the function names none [the context's]
-    #[arg(long, help_heading = HOW, value_name = "NAME", env = home::NAMESPACE, hide_env = true)]
-    namespace: Option<String>,
+    #[command(flatten, next_help_heading = HOW)]
+    place: PlaceArgs,
     /// Its image on a cluster, in place of the function's
     #[arg(long, help_heading = HOW, value_name = "IMAGE")]
     image: Option<String>,
@@ -175,7 +168,7 @@ struct RecordArgs {
 pub(crate) async fn execute(mut args: Args, home: &Home, terminal: &Terminal) -> Result<u8> {
     // From here on a signal is a request to stop the run, which must not be missed while it starts.
     let signals = Signals::listen()?;
-    let home = &home.on_cluster(args.context.take(), args.namespace.take()).built_by(args.builder.take());
+    let home = &home.at(&args.place).built_by(args.builder.take());
     let (detach, count, parallel) = (args.detach, args.count, args.parallel);
     let format = args.output.output;
     let schedule = args.schedule.take();

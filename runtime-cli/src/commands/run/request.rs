@@ -129,7 +129,7 @@ pub(crate) async fn stored(orchestrator: &Orchestrator, uri: &str) -> Result<Req
 /// Puts what the command line says over what the function says.
 pub(super) fn build(mut request: Request, args: Args) -> Result<Request> {
     request = change(request, args.function)?;
-    request.target = args.on.unwrap_or_default();
+    request.target = args.place.on.unwrap_or_default();
     request.auto_build = args.auto_build;
     if let Some(image) = args.image {
         request.function.spec.image = image;

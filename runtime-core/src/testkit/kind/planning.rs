@@ -34,6 +34,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Plan {
         }
     }
     rendered(subject);
+    deployed(subject);
     deadline(subject);
     environment(subject);
     plan
@@ -53,6 +54,35 @@ fn rendered(subject: &Subject<'_>) {
     assert!(!plan.objects.is_empty(), "{what}: a run on a cluster is at least one object");
     let names: BTreeSet<_> = plan.objects.iter().map(|object| (object.kind(), object.name())).collect();
     assert_eq!(names.len(), plan.objects.len(), "{what}: each object has a name of its own");
+}
+
+/// A deployment: there exactly where the kind says so, pure, found somewhere, and for as long as it is wanted.
+fn deployed(subject: &Subject<'_>) {
+    let Subject { what, runtime, sample } = subject;
+    let can = runtime.capability();
+    let cluster = Cluster::default();
+    let here = || runtime.plan_deployment(&sample.function, &sample.run);
+    let there = || runtime.render_deployment(&sample.function, &sample.run, &cluster).map(Plan::Cluster);
+    for (can, plan) in
+        [(can.deploys && can.host, &here as &dyn Fn() -> _), (can.deploys && can.cluster, &there)]
+    {
+        if !can {
+            let refused = plan().err().map(|error| error.kind());
+            assert_eq!(refused, Some(ErrorKind::Unsupported), "{what}: a kind that is deployed says so");
+            continue;
+        }
+        let made = subject.ok("the deployment", plan());
+        assert_eq!(made, subject.ok("it again", plan()), "{what}: the same input, the same deployment");
+        let (addresses, deadline) = match &made {
+            Plan::Host(plan) => {
+                processes::check(&format!("{what}, deployed"), plan);
+                (&plan.addresses, plan.deadline)
+            }
+            Plan::Cluster(plan) => (&plan.addresses, plan.deadline),
+        };
+        assert!(!addresses.is_empty(), "{what}: a deployment is found somewhere");
+        assert_eq!(deadline, None, "{what}: how long a run may take is not said of a deployment");
+    }
 }
 
 /// The same function and run give the same plan, whatever became of the run meanwhile.

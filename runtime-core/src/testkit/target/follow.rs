@@ -66,7 +66,7 @@ impl Follow {
                 self.lines.push((**line).clone());
             }
             Event::Seen(seen) => self.seen.push((**seen).clone()),
-            Event::Progress(_) | Event::Note(_) | Event::Packages(_) => {}
+            Event::Progress(_) | Event::Note(_) | Event::Packages(_) | Event::Addresses(_) => {}
         }
         Some(event)
     }

@@ -1,7 +1,6 @@
 //! Kaniko: the pod that builds, as MLRun has it, and ours.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use runtime_core::{
+use crate::{
     Function, Result, Run,
     cluster::{Cluster, Style, Workload, label_value, variable},
     k8s_openapi::{
@@ -13,6 +12,7 @@ use runtime_core::{
     labels, naming,
     plan::{ClusterPlan, Manifest},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     credentials,

@@ -1,6 +1,6 @@
 //! BuildKit without root: one pod, in which its daemon lives as long as the build.
 
-use runtime_core::{
+use crate::{
     Error, Function, Result,
     cluster::{Cluster, variable, verbatim},
     k8s_openapi::api::core::v1::{

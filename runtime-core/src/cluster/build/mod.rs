@@ -6,11 +6,11 @@ mod dockerfile;
 mod extra;
 mod kaniko;
 mod recipe;
-pub(crate) mod status;
+mod status;
 
 use std::sync::Arc;
 
-use runtime_core::{
+use crate::{
     Error, Function, Result, Run,
     cluster::{Cluster, Settings, Style, Workload, object_name, pod_metadata},
     k8s_openapi::{
@@ -26,6 +26,7 @@ use runtime_core::{
 };
 
 use recipe::Recipe;
+pub use status::observe;
 
 /// How much of files a config map may hold, less room for the rest of the object.
 const MAX_FILES: usize = (1 << 20) - 16 * 1024;
@@ -49,8 +50,11 @@ impl Builder {
     }
 }
 
-/// What deploying the function creates: what its first build would.
-pub(crate) fn deploy(function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
+/// What deploying a function that is run creates: what the first build of its image would.
+///
+/// # Errors
+/// As [`image`], and where there is nothing to build.
+pub fn deploy(function: &Function, cluster: &Cluster) -> Result<ClusterPlan> {
     if cluster.style == Style::Mlrun {
         let recipe = Recipe::of(function, cluster)?.ok_or_else(nothing)?;
         return kaniko::of_mlrun(function, &recipe, cluster);
@@ -64,7 +68,10 @@ pub(crate) fn deploy(function: &Function, cluster: &Cluster) -> Result<ClusterPl
 }
 
 /// What is to be built; `None`, where the image is used as it is.
-pub(crate) fn image(function: &Function, cluster: &Cluster) -> Result<Option<Image>> {
+///
+/// # Errors
+/// `Invalid`, naming the field, where it cannot be built as the function says.
+pub fn image(function: &Function, cluster: &Cluster) -> Result<Option<Image>> {
     let Some(recipe) = Recipe::of(function, cluster)? else { return Ok(None) };
     // What cannot be built is said now.
     if matches!(Builder::of(&cluster.settings)?, Builder::BuildKit) {
@@ -74,7 +81,10 @@ pub(crate) fn image(function: &Function, cluster: &Cluster) -> Result<Option<Ima
 }
 
 /// The objects of a run that builds it.
-pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
+///
+/// # Errors
+/// As [`image`], and where there is nothing to build.
+pub fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPlan> {
     let recipe = Recipe::of(function, cluster)?.ok_or_else(nothing)?;
     let name = object_name(run, cluster.attempt, 6);
     let metadata = |name: &str| metadata(function, run, cluster, name.to_owned());
@@ -102,7 +112,7 @@ pub(crate) fn plan(function: &Function, run: &Run, cluster: &Cluster) -> Result<
     Ok(ClusterPlan {
         objects: vec![Manifest::ConfigMap(Arc::new(map)), Manifest::Pod(Box::new(pod))],
         deadline: Thresholds::of(&[&run.spec.state_thresholds])?.executing,
-        notes: Vec::new(),
+        ..ClusterPlan::default()
     })
 }
 

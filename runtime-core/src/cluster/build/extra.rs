@@ -1,6 +1,6 @@
 //! `build.extra_args` for BuildKit: its client's own, and those of Kaniko that mean the same.
 
-use runtime_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Further arguments, as BuildKit's client takes them.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use runtime_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Where sources go that name no place of their own.
 const HOME: &str = "/home/mlrun_code/";

@@ -1,6 +1,6 @@
 //! Pure: what was seen of a build -> its state, the image's digest, or why there is none.
 
-use runtime_core::{
+use crate::{
     RunState,
     run::{Cause, Reason, Report, Verdict, observe_main},
     target::Observation,
@@ -9,8 +9,9 @@ use runtime_core::{
 /// How much of what was printed goes into a cause.
 const LINES: usize = 12;
 
-/// What is true of a run that builds this image.
-pub(crate) fn observe(image: &str, seen: &Observation) -> Verdict {
+/// What is true of a run that builds this image: where it ended well, the report has the results `image`, with its digest, and
+/// `digest`.
+pub fn observe(image: &str, seen: &Observation) -> Verdict {
     let mut verdict = observe_main(seen);
     let said = seen.said.as_deref().unwrap_or_default();
     let ended = verdict.cause.as_ref().map(|cause| cause.reason);
@@ -144,7 +145,7 @@ fn step(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use runtime_core::{
+    use crate::{
         plan::Role,
         target::{Exit, Part, Phase},
     };

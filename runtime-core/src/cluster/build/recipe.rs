@@ -1,6 +1,6 @@
 //! What an image is made of, with all that is said of it resolved.
 
-use runtime_core::{
+use crate::{
     Error, Function, Result,
     cluster::{Cluster, Style, full_image, project_secret_name, variable},
     k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector},
