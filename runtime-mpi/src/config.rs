@@ -1,7 +1,7 @@
 //! What the kind `mpijob` reads of a function beside what all kinds have.
 
 use runtime_core::{
-    Error, Function, Result, Run,
+    Error, ErrorKind, Function, Result, Run,
     cluster::Cluster,
     k8s_openapi::api::core::v1::ResourceRequirements,
     naming,
@@ -66,6 +66,16 @@ pub enum Version {
     /// The older one, which MLRun sends.
     #[serde(rename = "kubeflow.org/v1", alias = "v1")]
     V1,
+}
+
+impl Version {
+    /// Group and version, as an object has them.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::V2beta1 => "kubeflow.org/v2beta1",
+            Self::V1 => "kubeflow.org/v1",
+        }
+    }
 }
 
 /// Which pods go when the job has ended.
@@ -243,10 +253,34 @@ impl MpiConfig {
     }
 
     /// Which MPIJob is made there.
-    pub(crate) fn version(&self, cluster: &Cluster) -> Version {
-        let only_old = cluster.serves("kubeflow.org/v2beta1") == Some(false)
-            && cluster.serves("kubeflow.org/v1") == Some(true);
-        self.api_version.unwrap_or(if only_old { Version::V1 } else { Version::V2beta1 })
+    ///
+    /// # Errors
+    /// `Unsupported`, where the cluster has none of this version, or none at all.
+    pub(crate) fn version(&self, cluster: &Cluster) -> Result<Version> {
+        let is_missing = |version: &Version| cluster.serves(version.as_str()) == Some(false);
+        let wanted = match self.api_version {
+            Some(version) => vec![version],
+            None => vec![Version::V2beta1, Version::V1],
+        };
+        if let Some(version) = wanted.iter().find(|version| !is_missing(version)) {
+            return Ok(*version);
+        }
+        let names: Vec<_> = wanted.iter().map(|version| version.as_str()).collect();
+        let message = format!("this cluster knows no MPIJob of {}", names.join(" or "));
+        Err(Error::new(ErrorKind::Unsupported, message)
+            .at(if self.api_version.is_some() { "spec.api_version" } else { "kind" })
+            .help(match self.api_version {
+                // The training operator has it.
+                Some(Version::V1) => {
+                    "install Kubeflow's training operator \
+                     (kubectl apply -k github.com/kubeflow/training-operator/manifests/overlays/standalone?ref=v1.8.1), \
+                     or leave `api_version` out"
+                }
+                _ => {
+                    "install the MPI operator (kubectl apply --server-side -f \
+                     https://raw.githubusercontent.com/kubeflow/mpi-operator/v0.6.0/deploy/v2beta1/mpi-operator.yaml)"
+                }
+            }))
     }
 }
 
@@ -298,10 +332,15 @@ mod tests {
     fn the_newest_that_is_served() {
         let config = MpiConfig::default();
         let mut cluster = Cluster::default();
-        assert_eq!(config.version(&cluster), Version::V2beta1);
+        assert_eq!(config.version(&cluster).unwrap(), Version::V2beta1);
         cluster.api_versions = Some(["kubeflow.org/v1".to_owned()].into());
-        assert_eq!(config.version(&cluster), Version::V1);
-        let named = MpiConfig { api_version: Some(Version::V2beta1), ..config };
-        assert_eq!(named.version(&cluster), Version::V2beta1);
+        assert_eq!(config.version(&cluster).unwrap(), Version::V1);
+        let named = MpiConfig { api_version: Some(Version::V2beta1), ..config.clone() };
+        let error = named.version(&cluster).unwrap_err();
+        assert_eq!((error.kind(), error.location()), (ErrorKind::Unsupported, Some("spec.api_version")));
+        cluster.api_versions = Some(["apps/v1".to_owned()].into());
+        let error = config.version(&cluster).unwrap_err();
+        assert!(error.message().contains("kubeflow.org/v2beta1 or kubeflow.org/v1"), "{error}");
+        assert!(error.help_text().unwrap().contains("kubectl apply"), "{error:?}");
     }
 }

@@ -44,7 +44,7 @@ fn native(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPl
     let (function, notes) = with_right_names(function);
     let (agent, mode) = (Agent::of(&function)?, Mode::of(&function)?);
     let thresholds = Thresholds::of(&[&function.spec.pod.state_thresholds, &run.spec.state_thresholds])?;
-    let version = config.version(cluster);
+    let version = config.version(cluster)?;
 
     let mut program = Program::new(&function, run, cluster, (agent, mode), Carry::File)?;
     for (name, value) in &placement.env {
@@ -85,7 +85,7 @@ fn native(function: &Function, run: &Run, cluster: &Cluster) -> Result<ClusterPl
     }
     let job = MpiJob { api_version: version, kind: "MPIJob", metadata, spec };
     objects.push(Manifest::Custom(job.into_value()?));
-    Ok(ClusterPlan { objects, deadline: thresholds.executing, notes })
+    Ok(ClusterPlan { objects, deadline: thresholds.executing, notes, ..ClusterPlan::default() })
 }
 
 /// The launcher's pod and those of the workers: the same but for what they start, and what they may use.
@@ -199,5 +199,5 @@ fn as_mlrun(function: &Function, run: &Run, cluster: &Cluster) -> Result<Cluster
     let job = MpiJob { api_version: Version::V1, kind: "MPIJob", metadata, spec };
     objects.push(Manifest::Custom(job.into_value()?));
     let thresholds = Thresholds::of(&[&function.spec.pod.state_thresholds, &run.spec.state_thresholds])?;
-    Ok(ClusterPlan { objects, deadline: thresholds.executing, notes: Vec::new() })
+    Ok(ClusterPlan { objects, deadline: thresholds.executing, ..ClusterPlan::default() })
 }

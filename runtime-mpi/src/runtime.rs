@@ -36,6 +36,7 @@ impl Runtime for MpiRuntime {
             needs_image: true,
             scales: true,
             survives: true,
+            ..Capability::default()
         }
     }
 
