@@ -366,11 +366,12 @@ fn killed_at_any_moment() {
         (random >> 33) % limit
     };
     for part in ["worker", "scheduler", "driver", "command"] {
-        for _ in 0..times {
+        for time in 0..times {
             let after = Duration::from_millis(below(2500));
-            let run = folder.start("run fixed.yaml --handler total -p n=2000");
+            let name = format!("{part}-{time}");
+            let run = folder.start(&format!("run fixed.yaml --handler total -p n=2000 --name {name}"));
+            let uid = folder.recorded(&name);
             std::thread::sleep(after);
-            let uid = folder.runs()[0]["metadata"]["uid"].as_str().unwrap().to_owned();
             let killed = match part {
                 "command" => {
                     run.signal(Signal::KILL);

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use runtimes::core::serde_json::{self, Value};
@@ -60,6 +61,18 @@ impl Folder {
         let done = self.run("runs --all -o json");
         done.ok();
         done.json().as_array().unwrap().clone()
+    }
+
+    /// The uid of a run of this name, waited for until it is recorded.
+    pub(crate) fn recorded(&self, name: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let runs = self.runs();
+            match runs.iter().find(|run| run["metadata"]["name"] == name) {
+                Some(run) => return run["metadata"]["uid"].as_str().unwrap().to_owned(),
+                None => assert!(Instant::now() < end, "no run {name} was recorded: {runs:?}"),
+            }
+        }
     }
 
     /// A file that is open for writing as long as any process of a run lives: its end is seen by reading it.
