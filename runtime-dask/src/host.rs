@@ -103,7 +103,7 @@ pub(crate) fn with_dask(function: &Function) -> Function {
 
 fn add_dask(requirements: &mut Vec<String>) {
     for package in PACKAGES {
-        if !requirements.iter().any(|requirement| names(requirement, package)) {
+        if !host::requires(requirements, package) {
             requirements.push(package.to_owned());
         }
     }
@@ -126,6 +126,7 @@ fn cluster(config: &DaskConfig, plan: &HostPlan, function: &Function, role: Role
         limits,
         ready: if role == Role::Worker { Readiness::Started } else { Readiness::Port(PORT.to_owned()) },
         after: Vec::new(),
+        launcher: None,
     };
     let scheduler =
         |adaptive, limits| process(SCHEDULER.to_owned(), role, scheduler(config, adaptive), limits);
@@ -156,12 +157,6 @@ fn note_unused(config: &DaskConfig, plan: &mut HostPlan) {
             plan.notes.push(format!("{field} has no effect on this machine"));
         }
     }
-}
-
-/// Whether a requirement is one of this package: `dask[dataframe]>=2024`.
-fn names(requirement: &str, package: &str) -> bool {
-    let end = requirement.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
-    requirement[..end.unwrap_or(requirement.len())].eq_ignore_ascii_case(package)
 }
 
 /// The code of the main process, which workers import as it does.

@@ -119,6 +119,7 @@ fn main_process(work: Work) -> Process {
         ready: Readiness::Started,
         after: Vec::new(),
         imports: Vec::new(),
+        launcher: None,
     }
 }
 
@@ -174,6 +175,7 @@ impl Fixture for Machine {
             let isolation = Isolation::Process;
             let work = Work::Python { code, handler, args, pythonpath, isolation };
             let environment = PythonEnvironment {
+                programs: Vec::new(),
                 requirements: Vec::new(),
                 interpreter: interpreter.map(str::to_owned),
                 exactly: None,

@@ -201,5 +201,7 @@ fn linked() -> Result<Registry> {
     let _ = runtime_dask::register;
     #[cfg(feature = "job")]
     let _ = runtime_job::register;
+    #[cfg(feature = "mpijob")]
+    let _ = runtime_mpi::register;
     Registry::linked()
 }

@@ -9,6 +9,7 @@ The folder that holds this package (AGENT_DIR) is given as the first argument; t
     template        Loads the code once and makes one run after the other of it, each in a forked child ("fork") or
                     right there ("reuse"). Speaks frames over the Unix stream socket that is its standard input.
     pod JSON        One run as the first process of a container; see `pod`.
+    mpi JSON COMMAND ARGS...    A command as several ranks, started by `mpirun`; see `mpi`.
 
 RUN_JSON holds `run` (metadata, spec, status), `code` ({"path"} or {"module"}, and "name" for tracebacks), `handler`,
 `args`, `pythonpath`, `report`, `artifact_path`, `inputs` (where fetched ones are), `base_dir`, `meta_tmpfile`. The report (state, results, artifacts,
@@ -39,6 +40,7 @@ Not even `os` is: `python3 -S` starts without it.
     artifacts how things become files     logger   log lines                 with_mlrun code that uses MLRun
     template  warm processes        pod      runs in containers
     endpoint  reports to an orchestrator elsewhere                   source     code that a pod fetches
+    mpi       starts ranks by `mpirun`  rank     one of several ranks
 """
 
 import sys
@@ -52,9 +54,9 @@ __all__ = ["Artifact", "Context", "DataItem", "get_or_create_ctx"]
 
 
 class state:
-    """This process's run: its RUN_JSON, its report, and its context once somebody asked for it."""
+    """This process's run: its RUN_JSON, its report, its context once somebody asked for it, and which of several ranks it is."""
 
-    job = report = current = None
+    job = report = current = rank = None
 
 
 class _Scan:
@@ -110,6 +112,11 @@ def _set_env(name, value, replace=True):
         environ[key] = value
         if os is None:
             posix.putenv(key, value)
+
+
+def _has_env(name):
+    os = sys.modules.get("os")
+    return name.encode() in posix.environ if os is None else name in os.environ
 
 
 def watch_mlrun():
@@ -188,6 +195,10 @@ def _run_program(job):
     except BaseException as exc:
         from .report import end_of_program
 
+        if state.rank is not None:
+            from .rank import end_of_failed_program
+
+            end_of_failed_program(job, exc, close)
         end_of_program(job, exc)
         raise
 
@@ -209,8 +220,12 @@ def main():
         from .template import Template
 
         raise SystemExit(Template().main())
+    if sys.argv[1:2] == ["mpi"] and len(sys.argv) > 3:
+        from .mpi import main as launch
+
+        raise SystemExit(launch(sys.argv[2], sys.argv[3:]))
     if len(sys.argv) != 3 or sys.argv[1] not in ("run", "pod"):
-        raise SystemExit("runtimes: start it with `run RUN_JSON`, `pod JSON` or `template`")
+        raise SystemExit("runtimes: start it with `run RUN_JSON`, `pod JSON`, `template` or `mpi JSON COMMAND`")
     path = sys.argv[2]
     if sys.argv[1] == "pod":
         from .pod import main as start
@@ -220,6 +235,10 @@ def main():
         job = state.job = from_json(file.read().decode())
     _set_env("RUNTIMES_RUN_FILE", path)
     _set_env("RUNTIMES_RUN_PID", str(posix.getpid()))
+    if _has_env("RUNTIMES_RANKS"):
+        from .rank import enter
+
+        enter(job)
     prepare(job)
     if job.get("meta_tmpfile"):
         watch_mlrun()

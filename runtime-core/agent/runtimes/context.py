@@ -94,7 +94,7 @@ class Context:
 
     def is_logging_worker(self):
         """Whether this process is the one of its run that logs."""
-        return os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0"
+        return os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0" if state.rank is None else state.rank == 0
 
     def get_meta(self):
         """Who made what is logged here."""
@@ -293,6 +293,8 @@ class Context:
         import shutil
 
         path = self._target(key, form, artifact_path)
+        if state.rank:  # the first rank keeps it, for all
+            return path
         temp = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.tmp")
         try:
             write(temp)
@@ -308,6 +310,8 @@ class Context:
         """Takes over a file or folder, by a copy unless it lies with the artifacts already."""
         import shutil
 
+        if state.rank:
+            return source, form
         if source == key and not os.path.exists(source) and os.path.exists(self.artifact_subpath(key)):
             source = self.artifact_subpath(key)
         source = os.path.abspath(existing(key, source))
@@ -327,14 +331,15 @@ class Context:
             meta["labels"] = {str(name): str(value) for name, value in labels.items()}
         is_dir = os.path.isdir(path)
         known = {"target_path": path.rstrip("/") + "/" if is_dir else path, "format": form, "producer": self.get_meta()}
-        if os.path.exists(path):
+        if os.path.exists(path) and not state.rank:
             known["size"], known["hash"] = measure(path)
         spec = {name: plain(value) for name, value in spec.items() if value is not None and value != ""}
         spec.setdefault("db_key", f"{self.name}_{key}" if self.name else key)
         spec.update((name, value) for name, value in known.items() if value not in ("", None))
         artifact = Artifact(kind=kind, metadata=meta, spec=spec)
-        self._report.artifacts[key] = artifact
-        self._changed()
+        if not state.rank:
+            self._report.artifacts[key] = artifact
+            self._changed()
         return artifact
 
 

@@ -14,6 +14,10 @@ def run_and_exit(job):
     import atexit
 
     code = run_handler(job)
+    if code and state.rank is not None:
+        from .rank import leave
+
+        leave(code)
     # What threads and exit functions log after the handler has returned belongs to the run too.
     atexit.register(state.report.close_or_die)
     raise SystemExit(code)

@@ -13,6 +13,15 @@ pub(super) fn add_defaults(resources: &mut ResourceRequirements, settings: &Sett
     add(&mut resources.limits, &defaults.limits);
 }
 
+impl Settings {
+    /// What containers get that name no resources.
+    pub fn default_resources(&self) -> ResourceRequirements {
+        let mut resources = ResourceRequirements::default();
+        add_defaults(&mut resources, self);
+        resources
+    }
+}
+
 fn add(list: &mut Option<BTreeMap<String, Quantity>>, defaults: &Amounts) {
     for (name, amount) in [("cpu", &defaults.cpu), ("memory", &defaults.memory)] {
         if let Some(amount) = amount.as_ref().filter(|amount| !amount.is_empty()) {

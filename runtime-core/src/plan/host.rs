@@ -50,7 +50,20 @@ pub fn base_plan(function: &Function, run: &Run) -> Result<HostPlan> {
 /// The environment for Python code with the function's packages.
 pub fn python(function: &Function, run: &Run) -> PythonEnvironment {
     let requirements = function.spec.build.requirements.clone();
-    PythonEnvironment { requirements, interpreter: None, exactly: run.spec.packages.clone() }
+    PythonEnvironment {
+        requirements,
+        interpreter: None,
+        exactly: run.spec.packages.clone(),
+        programs: Vec::new(),
+    }
+}
+
+/// Whether one of the requirements is of this package, whatever it says of its version: `dask[dataframe]>=2024`.
+pub fn requires(requirements: &[String], package: &str) -> bool {
+    requirements.iter().any(|requirement| {
+        let end = requirement.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
+        requirement[..end.unwrap_or(requirement.len())].eq_ignore_ascii_case(package)
+    })
 }
 
 /// How long the run may execute: the run's own threshold before the function's; `-1` is for ever. MLRun's pages call

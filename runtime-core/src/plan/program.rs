@@ -81,6 +81,7 @@ pub fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
         ready: Readiness::Started,
         after: Vec::new(),
         imports: Vec::new(),
+        launcher: None,
     });
     Ok(plan)
 }

@@ -32,6 +32,7 @@ pub(super) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
         ready: Readiness::Started,
         after: Vec::new(),
         imports: Vec::new(),
+        launcher: None,
     });
     Ok(plan)
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use runtime_core::{
     Error, ErrorKind, Plan, Result, RunState,
     logs::LogLine,
-    plan::{HostPlan, Isolation, Process, Role, Work},
+    plan::{HostPlan, Isolation, Process, PythonEnvironment, Role, Work},
     run::{Packages, Report},
     target::{Event, Exit, Job, Observation, Part, Phase, StartError},
 };
@@ -21,7 +21,7 @@ use super::{
         state_file,
         strays::{self, Strays},
     },
-    resolve::Resolver,
+    resolve::{Resolver, is_on_path},
     warm,
 };
 
@@ -120,7 +120,7 @@ impl Drive {
         let attempt = self.attempt_folder();
         self.shared.folders.make(&attempt)?;
         let ports = self.ports(plan, &attempt)?;
-        let has_packages = plan.python.as_ref().is_some_and(|python| !python.requirements.is_empty());
+        let has_packages = held.as_ref().is_some_and(|(_, hold)| hold.is_some());
         let shared = Arc::clone(&self.shared);
         let job = self.job.clone();
         let project = &job.run.metadata.project;
@@ -153,6 +153,7 @@ impl Drive {
             return Ok(None);
         }
         let shared = Arc::clone(&self.shared);
+        let wanted = &with_programs(wanted);
         if wanted.requirements.is_empty() {
             let python = shared.interpreter(wanted.interpreter.as_deref())?;
             return Ok(Some(Some((Environment { python: python.path, dir: python.prefix }, None))));
@@ -265,6 +266,14 @@ impl Drive {
 
 /// An environment, kept from being pruned while it is used.
 type Held = (Environment, Option<Hold>);
+
+/// What is to be installed, with the packages of programs that the machine does not have.
+fn with_programs(wanted: &PythonEnvironment) -> PythonEnvironment {
+    let mut all = PythonEnvironment { programs: Vec::new(), ..wanted.clone() };
+    let missing = wanted.programs.iter().filter(|needed| !is_on_path(&needed.program));
+    all.requirements.extend(missing.map(|needed| needed.requirement.clone()));
+    all
+}
 
 /// Where to look for processes that left their run's group.
 enum Look {

@@ -11,7 +11,7 @@ use std::{
 use runtime_core::{
     Error, ErrorKind, Result,
     cluster::expand,
-    plan::{Code, EnvValue, EnvVar, HostPlan, Process, Work},
+    plan::{Code, EnvValue, EnvVar, HostPlan, Launcher, Process, Work},
     run::exec_config,
     secret::SecretSource,
     serde_json,
@@ -47,8 +47,8 @@ impl Resolver<'_> {
     /// The program to start for this process; writes what it will read.
     pub(crate) fn invocation(&self, process: &Process, limits: &str) -> Result<Invocation> {
         let mut env = self.env(process)?;
-        if matches!(process.work, Work::Program { .. }) {
-            // A program without an agent may write its own report.
+        if matches!(process.work, Work::Program { .. }) || process.launcher.is_some() {
+            // A program without an agent may write its own report; what starts several writes that of all.
             env.insert("RUNTIMES_REPORT".to_owned(), self.report_file(process).display().to_string());
         }
         let workdir = self.workdir(process);
@@ -77,7 +77,27 @@ impl Resolver<'_> {
             }
             work => return Err(Error::internal(format!("{work:?} is no program"))),
         };
+        let (program, args) = self.launched(process.launcher.as_ref(), program, args)?;
         Ok(Invocation { program, args, env, workdir, limits: limits.to_owned() })
+    }
+
+    /// The program with its arguments, or what starts it.
+    fn launched(
+        &self,
+        launcher: Option<&Launcher>,
+        program: PathBuf,
+        args: Vec<OsString>,
+    ) -> Result<(PathBuf, Vec<OsString>)> {
+        let Some(launcher) = launcher else { return Ok((program, args)) };
+        let own = [
+            "-c".into(),
+            runtime_core::agent::BOOT.into(),
+            self.layout.agent()?.into_os_string(),
+            launcher.mode.clone().into(),
+            launcher.options.to_string().into(),
+            program.into_os_string(),
+        ];
+        Ok((self.interpreter()?.to_owned(), own.into_iter().chain(args).collect()))
     }
 
     /// The command of a warm template.
@@ -302,6 +322,12 @@ pub(crate) fn find_program(command: &str, folders: &[&Path], path: &str) -> Resu
         .at("spec.command")
         .help("install it, or write the path of a program or a script")
     })
+}
+
+/// Whether there is a program of this name on `PATH`.
+pub(crate) fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| executable(&folder.join(program)))
 }
 
 fn executable(path: &Path) -> bool {

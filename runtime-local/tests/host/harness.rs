@@ -143,6 +143,7 @@ pub(crate) fn shell(name: &str, role: Role, script: &str) -> Process {
         ready: Readiness::Started,
         after: Vec::new(),
         imports: Vec::new(),
+        launcher: None,
     }
 }
 

@@ -59,6 +59,7 @@ impl Runtime for Building {
             ready: Readiness::default(),
             after: Vec::new(),
             imports: Vec::new(),
+            launcher: None,
         };
         let python = Some(host::python(function, run));
         Ok(Plan::Host(HostPlan { python, processes: vec![look], ..HostPlan::default() }))

@@ -78,6 +78,8 @@ pub struct Program<'a> {
     /// Variables beside the function's own.
     env: Vec<EnvVar>,
     agent: Agent,
+    /// Whether our agent runs it: then it is mounted, and the arguments are those of its mode `pod`.
+    pub has_agent: bool,
     /// Whether its code is a file in [`CODE_DIR`].
     pub has_code_file: bool,
 }
@@ -131,7 +133,18 @@ impl<'a> Program<'a> {
         };
         let (command, args) = (words(started.command), words(started.args));
         let workdir = started.workdir;
-        Ok(Self { workload, objects, name, command, args, workdir, env, agent, has_code_file })
+        Ok(Self {
+            workload,
+            objects,
+            name,
+            command,
+            args,
+            workdir,
+            env,
+            agent,
+            has_agent: ours,
+            has_code_file,
+        })
     }
 
     /// Labels and annotations of what is made under the program's name.
