@@ -29,7 +29,8 @@ def total(context, n: int = 10):
     rank = ranks.Get_rank()
     own = sum(range(rank, n, ranks.Get_size()))
     print("own part:", own)
-    context.log_result("total", ranks.allreduce(own) if rank == 0 else "not of rank 0")
+    total = ranks.allreduce(own)
+    context.log_result("total", total if rank == 0 else "not of rank 0")
     context.log_result(f"of_{rank}", own)
     context.log_artifact("parts", body=f"written by {rank}", format="txt")
     context.set_label("rank", str(rank))
@@ -139,9 +140,9 @@ fn more_ranks_than_processors_share_them() {
 fn a_rank_that_fails_ends_all_of_them() {
     let Some(folder) = mpi() else { return };
     for (how, whom, code, reason, message) in [
-        ("raise", 1, 1, "Exception", "work.py:39: ValueError: boom (rank 1 of 2)"),
-        ("raise", 0, 1, "Exception", "work.py:39: ValueError: boom (rank 0 of 2)"),
-        ("exit", 1, 3, "Exception", "work.py:41: SystemExit: 3 (rank 1 of 2)"),
+        ("raise", 1, 1, "Exception", "work.py:30: ValueError: boom (rank 1 of 2)"),
+        ("raise", 0, 1, "Exception", "work.py:30: ValueError: boom (rank 0 of 2)"),
+        ("exit", 1, 3, "Exception", "work.py:32: SystemExit: 3 (rank 1 of 2)"),
         ("end", 1, 4, "ExitCode", "rank 1 of 2 ended with exit code 4"),
         ("kill", 1, 139, "Signal", "rank 1 of 2 was ended by signal 11 (SIGSEGV)"),
     ] {
@@ -162,13 +163,21 @@ fn a_rank_that_fails_ends_all_of_them() {
 #[test]
 fn programs_are_ranks_too() {
     let Some(folder) = mpi() else { return };
-    folder.write("rank.sh", "echo \"$OMPI_COMM_WORLD_RANK of $OMPI_COMM_WORLD_SIZE, $1\"\n[ $OMPI_COMM_WORLD_RANK = $1 ] && exit 7\nexit 0\n");
+    folder.write(
+        "rank.sh",
+        "echo \"$OMPI_COMM_WORLD_RANK of $OMPI_COMM_WORLD_SIZE, $1\"\n\
+         [ $OMPI_COMM_WORLD_RANK = $1 ] && exit 7\n\
+         [ $1 = none ] || exec sleep 60\n",
+    );
     folder.write("sh.yaml", function("command: rank.sh, replicas: 3, args: ['{who}']"));
     let done = folder.run("run sh.yaml -p who=none");
     for rank in 0..3 {
         assert!(done.ok().stdout.contains(&format!("[rank {rank}] {rank} of 3, none\n")), "{done:#?}");
     }
     folder.run("run sh.yaml -p who=2").code(7).says(&["error: rank 2 of 3 ended with exit code 7"]);
+    // Of the last one to end, mpirun says nothing.
+    folder.write("one.yaml", function("command: rank.sh, args: ['{who}']"));
+    folder.run("run one.yaml -p who=0").code(7).says(&["error: rank 0 of 1 ended with exit code 7"]);
 }
 
 #[test]
@@ -207,7 +216,7 @@ fn with_mpirun(script: &str) -> (Folder, String) {
 #[test]
 fn the_mpirun_of_the_machine_is_used() {
     // It prints as version 4 does.
-    let script = "#!/bin/sh\necho \"$@\" > told\nfor rank in 0 1; do\n  \
+    let script = "#!/bin/sh\nprintf '%s ' \"$@\" > told\nfor rank in 0 1; do\n  \
                   OMPI_COMM_WORLD_RANK=$rank sh -c 'echo \"[1,$OMPI_COMM_WORLD_RANK]<stdout>:  $KEY\"'\ndone\n";
     let (folder, path) = with_mpirun(script);
     let done = Done::of(folder.command(["run", "sh.yaml"]).env("PATH", path).output().unwrap());

@@ -112,9 +112,9 @@ fn kinds_say_what_they_can() {
     let names: Vec<_> = kinds.as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
     assert_eq!(names, ["dask", "handler", "job", "local", "mpijob"]);
     let of = |index: usize, name: &str| kinds[index]["capability"][name].as_bool().unwrap();
-    assert!((0..4).all(|kind| of(kind, "host")), "{kinds}");
-    assert_eq!([0, 1, 2, 3].map(|kind| of(kind, "cluster")), [true, false, true, false]);
-    assert_eq!([0, 1, 2, 3].map(|kind| of(kind, "renders")), [true, false, true, false]);
+    assert!((0..5).all(|kind| of(kind, "host")), "{kinds}");
+    assert_eq!([0, 1, 2, 3, 4].map(|kind| of(kind, "cluster")), [true, false, true, false, true]);
+    assert_eq!([0, 1, 2, 3, 4].map(|kind| of(kind, "renders")), [true, false, true, false, true]);
     let table = Folder::new().run("kinds").ok().stdout.clone();
     assert!(table.starts_with("KIND") && table.contains("this machine"), "{table}");
     assert!(table.contains("this machine, cluster"), "{table}");

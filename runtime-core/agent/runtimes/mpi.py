@@ -223,7 +223,11 @@ class Launch:
         said = " ".join(text.replace("-" * 20, "").strip("- ").split())
         if not self.any:
             return self._failure("Refused", f"mpirun ended with code {code} and started no rank: {clip(said, 2000)}")
-        return self._failure("ExitCode", f"mpirun ended with exit code {code}" + (f": {clip(said, 2000)}" if said else ""))
+        if said:
+            return self._failure("ExitCode", f"mpirun ended with exit code {code}: {clip(said, 2000)}")
+        # Where the one that fails is the last to end, mpirun does not name it.
+        whose = "rank 0 of 1" if self.ranks == 1 else f"one of {self.ranks} ranks (mpirun does not say which)"
+        return self._failure("ExitCode", f"{whose} ended with exit code {code}")
 
     def _failure(self, kind, message):
         return {"type": f"mpirun.{kind}", "message": message, "traceback": ""}
