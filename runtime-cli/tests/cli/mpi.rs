@@ -228,6 +228,32 @@ fn the_mpirun_of_the_machine_is_used() {
 }
 
 #[test]
+fn what_a_killed_launch_left_goes_with_the_next_one() {
+    let Some(folder) = mpi() else { return };
+    let memory = Path::new("/dev/shm");
+    let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let room = |name: &str| {
+        let path = base.join(format!("runtimes-mpi-{name}-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("segment"), "shared").unwrap();
+        path
+    };
+    let (left, used) = (room("left"), room("used"));
+    let lock = fs::File::open(&used).unwrap();
+    lock.lock().unwrap();
+    let mut run = folder.start("run two.yaml --handler hurt");
+    named(&mut run);
+    let of_run = |prefix: &str| {
+        let rooms = fs::read_dir(&base).unwrap().map(|entry| entry.unwrap().path());
+        rooms.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(prefix)).count()
+    };
+    assert!(!left.exists() && used.join("segment").exists() && of_run("runtimes-mpi-") >= 2);
+    run.signal(Signal::INT);
+    run.end();
+    fs::remove_dir_all(&used).unwrap();
+}
+
+#[test]
 fn another_mpirun_is_named() {
     let script = "#!/bin/sh\n[ \"$1\" = --version ] && { echo 'HYDRA build details:'; exit; }\n\
                   echo 'unrecognized argument tag-output' >&2\nexit 255\n";

@@ -25,6 +25,15 @@ PLACING = re.compile(r"--?(oversubscribe|nooversubscribe|map-by|rank-by|ppr|nper
 BINDING = re.compile(r"--?(bind-to.*|bind-to|cpu-set|cpu-list|report-bindings|map-by|rankfile)$")
 OUTPUT = re.compile(r"--?(output|tag-output|timestamp-output|output-filename|output-directory|xml|stream-buffering)$")
 HOSTS = re.compile(r"--?(H|host|hostfile|machinefile|default-hostfile|dvm.*|rankfile)$")
+ROOM = "runtimes-mpi-"  # what begins the name of a launch's own folder
+# Where mpirun and its ranks put what they share, by the names of versions 4 and 5.
+PLACES = (
+    "PRTE_MCA_prte_tmpdir_base",
+    "OMPI_MCA_orte_tmpdir_base",
+    "OMPI_MCA_btl_sm_backing_directory",
+    "OMPI_MCA_btl_vader_backing_directory",
+    "OMPI_MCA_osc_sm_backing_directory",
+)
 HOSTFILE = "OMPI_MCA_orte_default_hostfile"  # what the operator sets, by the name that older versions read
 PER_RANK = 4  # files that mpirun has open for each rank of this machine
 KEPT = 16_384  # bytes of what mpirun itself says
@@ -42,6 +51,8 @@ def main(options, command):
     except LaunchError as exc:
         sys.stderr.write(f"runtimes: {exc}\n")
         launch.failure, code = {"type": "mpirun.Refused", "message": str(exc), "traceback": ""}, 1
+    finally:
+        launch.room and launch.room.leave()
     return launch.report(code)
 
 
@@ -52,6 +63,7 @@ class Launch:
         self.noise, self.notes, self.failure = b"", [], None
         self.said, self.parts, self.any = {}, {}, False
         self.process, self.stopped = None, False
+        self.room = None
 
     def run(self):
         mpirun = shutil.which("mpirun")
@@ -64,6 +76,10 @@ class Launch:
             signal.signal(number, self._stop)
         command = [mpirun, "-n", str(self.ranks), *self._own(mpirun), *self.args, *self.command]
         env = {**os.environ, RANKS: str(self.ranks)}
+        # Ranks elsewhere have no such folder.
+        if not os.path.exists(os.environ.get(HOSTFILE, "")):
+            self.room = Room()
+            env = {**dict.fromkeys(PLACES, self.room.path), **env}
         # Its report is not theirs.
         env.pop("RUNTIMES_REPORT", None) if self._has_agent() else None
         pipe = subprocess.PIPE
@@ -259,6 +275,47 @@ class Launch:
             sys.stderr.write(f"runtimes: the report of this run could not be written to {self.path}: {exc.strerror}\n")
             return 1
         return 0
+
+
+class Room:
+    """A folder for what mpirun and its ranks share, in memory where there is some. In the common one mpirun fails over what
+    another left that was killed and had its process id; and what is left in memory is never given back. Locked as long as
+    it is used: what is not, was left, and goes."""
+
+    def __init__(self):
+        import tempfile
+
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+        for name in os.listdir(base):
+            if name.startswith(ROOM):
+                self.path, self.lock = os.path.join(base, name), self._take(os.path.join(base, name))
+                self.leave()
+        while True:
+            try:
+                self.path = tempfile.mkdtemp(prefix=ROOM, dir=base)
+            except OSError as exc:
+                raise LaunchError(f"no folder for mpirun can be made in {base}: {exc.strerror}") from None
+            self.lock = self._take(self.path)
+            # Until it is locked, another launch may take it for one that was left.
+            if self.lock is not None and os.path.isdir(self.path):
+                break
+
+    def leave(self):
+        if self.lock is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self.lock)
+
+    def _take(self, path):
+        import fcntl
+
+        lock = None
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except OSError:
+            os.close(lock) if lock is not None else None
+            return None
 
 
 class Stream:
