@@ -6,6 +6,12 @@
 #[cfg(feature = "dask")]
 #[path = "kubernetes/dask.rs"]
 mod dask;
+#[cfg(feature = "mpijob")]
+#[path = "kubernetes/mpi.rs"]
+mod mpi;
+#[cfg(any(feature = "dask", feature = "mpijob"))]
+#[path = "kubernetes/operator.rs"]
+mod operator;
 #[path = "kubernetes/secrets.rs"]
 mod secrets;
 #[path = "kubernetes/target.rs"]
@@ -29,8 +35,17 @@ use runtimes::{
 };
 
 /// What runs are made of, and what others make for them.
-const REMAINS: [&str; 8] =
-    ["daskautoscalers", "daskclusters", "deployments", "jobs", "pods", "replicasets", "secrets", "services"];
+const REMAINS: [&str; 9] = [
+    "daskautoscalers",
+    "daskclusters",
+    "deployments",
+    "jobs",
+    "mpijobs",
+    "pods",
+    "replicasets",
+    "secrets",
+    "services",
+];
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,10 +79,25 @@ impl Scene {
     }
 
     /// Waits until the code of a run has printed something.
-    #[cfg(feature = "dask")]
+    #[cfg(any(feature = "dask", feature = "mpijob"))]
     async fn begins(&self, key: &RunKey) {
         let mut lines = self.orchestrator.logs(key, true).await.unwrap();
         while within(lines.try_next()).await.unwrap().unwrap().source != "main" {}
+    }
+
+    /// Why a run waits, as soon as that is said.
+    #[cfg(any(feature = "dask", feature = "mpijob"))]
+    async fn trouble(&self, handle: &mut runtimes::Handle) -> runtimes::core::run::Cause {
+        within(async {
+            loop {
+                if let Some(Update::Run(run)) = handle.next().await
+                    && let Some(cause) = run.status.cause
+                {
+                    return cause;
+                }
+            }
+        })
+        .await
     }
 
     /// Nothing of any run is left, as soon as what was deleted has had its grace.

@@ -134,6 +134,25 @@ pub struct Process {
     pub launcher: Option<Launcher>,
 }
 
+impl Process {
+    /// Without anything of its own, started at once.
+    #[must_use]
+    pub fn new(name: impl Into<String>, role: Role, work: Work) -> Self {
+        Self {
+            name: name.into(),
+            role,
+            work,
+            env: Vec::new(),
+            imports: Vec::new(),
+            workdir: None,
+            limits: Limits::default(),
+            ready: Readiness::default(),
+            after: Vec::new(),
+            launcher: None,
+        }
+    }
+}
+
 /// A mode of the agent that starts the process in place of the target, as often as it is told, and ends when all of that
 /// has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

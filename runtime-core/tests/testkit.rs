@@ -55,18 +55,8 @@ impl Runtime for Shell {
         let thresholds = [&run.spec.state_thresholds, &function.spec.pod.state_thresholds];
         let threshold = thresholds.iter().find_map(|thresholds| thresholds.get(FIELD));
         let deadline = threshold.map_or(Ok(None), |text| parse_duration(text));
-        let main = Process {
-            name: "main".to_owned(),
-            role: Role::Main,
-            work: Work::Program { command: "sh".to_owned(), args: function.spec.args.clone(), code: None },
-            env: runtime_env(function, run),
-            workdir: None,
-            limits: Default::default(),
-            ready: Readiness::Started,
-            after: Vec::new(),
-            imports: Vec::new(),
-            launcher: None,
-        };
+        let work = Work::Program { command: "sh".to_owned(), args: function.spec.args.clone(), code: None };
+        let main = Process { env: runtime_env(function, run), ..Process::new("main", Role::Main, work) };
         let mut plan = HostPlan {
             processes: vec![main],
             deadline: deadline.map_err(|error| error.at("spec.state_thresholds.executing"))?,

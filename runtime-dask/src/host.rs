@@ -117,16 +117,12 @@ fn cluster(config: &DaskConfig, plan: &HostPlan, function: &Function, role: Role
     let quiet = [EnvVar::new(QUIET.0, QUIET.1), EnvVar::new(ADDRESS, HERE)];
     let env: Vec<_> = quiet.into_iter().chain(own).collect();
     let process = |name: String, role, work, limits: Limits| Process {
-        name,
-        role,
-        work,
         env: env.clone(),
         imports: imports.clone(),
         workdir: Some(function.spec.workdir.clone()).filter(|workdir| !workdir.is_empty()),
         limits,
         ready: if role == Role::Worker { Readiness::Started } else { Readiness::Port(PORT.to_owned()) },
-        after: Vec::new(),
-        launcher: None,
+        ..Process::new(name, role, work)
     };
     let scheduler =
         |adaptive, limits| process(SCHEDULER.to_owned(), role, scheduler(config, adaptive), limits);

@@ -27,22 +27,28 @@ const SINCE: [(&str, u32); 4] = [
     ("spec.backoffLimitPerIndex", 28),
 ];
 
-/// A kind of which there are cases, the definitions of what its operator acts on, and what may make its objects
-/// (`spec.engine`, where it has a choice).
-type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
+/// A field of the function that decides what objects there are, and its value.
+type Choice = (&'static str, &'static str);
+
+/// A kind of which there are cases, the definitions of what its operator acts on, and what may be chosen.
+type Row = (&'static str, &'static [&'static str], &'static [Choice]);
 
 /// The kinds that become objects of a cluster.
-const KINDS: &[Row] = &[("job", &[], &[""]), ("dask", &crds::DASK, &["operator", "plain"])];
+const KINDS: &[Row] = &[
+    ("job", &[], &[("", "")]),
+    ("dask", &crds::DASK, &[("engine", "operator"), ("engine", "plain")]),
+    ("mpijob", &crds::MPI, &[("api_version", "v2beta1"), ("api_version", "v1")]),
+];
 
 fn cases(kind: &str) -> Option<String> {
     std::fs::read_to_string(crds::shared().join(format!("mlrun/cases/{kind}.jsonl"))).ok()
 }
 
 /// The objects of a case, for this namespace.
-fn rendered(case: &Value, (style, engine): (Style, &str), namespace: &str) -> Result<Vec<Value>> {
+fn rendered(case: &Value, (style, (field, value)): (Style, Choice), namespace: &str) -> Result<Vec<Value>> {
     let mut document = case["function"].clone();
-    if !engine.is_empty() {
-        document["spec"]["engine"] = engine.into();
+    if !field.is_empty() {
+        document["spec"][field] = value.into();
     }
     if let Some(metadata) = document["metadata"].as_object_mut() {
         metadata.remove("namespace");
@@ -162,8 +168,8 @@ impl Judge {
     }
 
     /// Sends all that is rendered of a case, and notes what is wrong with it. How many objects there were.
-    async fn case(&mut self, case: &Value, how: (Style, &str), wrong: &mut Vec<String>) -> usize {
-        let what = format!("{} ({:?} {})", case["name"].as_str().unwrap(), how.0, how.1);
+    async fn case(&mut self, case: &Value, how: (Style, Choice), wrong: &mut Vec<String>) -> usize {
+        let what = format!("{} ({:?} {})", case["name"].as_str().unwrap(), how.0, how.1.1);
         let rendered = match rendered(case, how, &self.namespace) {
             Ok(rendered) => rendered,
             // What MLRun refuses, and what is not rendered in our own style, says so.
@@ -260,7 +266,7 @@ fn amount(text: &str) -> Option<u64> {
 pub(crate) async fn all_are_taken(client: Client, namespace: &str) {
     let mut judge = Judge::new(client.clone(), namespace).await;
     let mut wrong = Vec::new();
-    for (kind, definitions, engines) in KINDS {
+    for (kind, definitions, choices) in KINDS {
         let Some(cases) = cases(kind) else {
             println!("skipped: there are no cases at ../shared or RUNTIMES_SHARED");
             break;
@@ -272,8 +278,8 @@ pub(crate) async fn all_are_taken(client: Client, namespace: &str) {
         for line in cases.lines() {
             let case: Value = serde_json::from_str(line).unwrap();
             // MLRun has no choice.
-            let native = engines.iter().map(|engine| (Style::Native, *engine));
-            for how in std::iter::once((Style::Mlrun, "")).chain(native) {
+            let native = choices.iter().map(|choice| (Style::Native, *choice));
+            for how in std::iter::once((Style::Mlrun, ("", ""))).chain(native) {
                 objects += judge.case(&case, how, &mut wrong).await;
             }
         }

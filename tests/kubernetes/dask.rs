@@ -2,67 +2,36 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use runtimes::{
-    ErrorKind, Function, Request, RunState, Update,
-    cluster::kube::{
-        self, Api, ResourceExt,
-        api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
-        runtime::{WatchStreamExt, watcher},
-    },
+    ErrorKind, Function, Request, RunState,
+    cluster::kube::{Api, ResourceExt, api::DynamicObject},
     core::{
         k8s_openapi::api::core::v1::Pod,
         run::Reason,
-        serde_json::{Value, from_value, json},
+        serde_json::{Value, json},
         testkit::cluster::{FakeCluster, Fault, Life, Resource},
     },
 };
 
-use crate::{Scene, client, within};
+use crate::{
+    Scene, client,
+    operator::{Operator, part, pods},
+    within,
+};
 
-/// Stands for Dask's operator: makes a Deployment and a Service of the scheduler, and a Deployment for each worker, all of
-/// which belong to the cluster. It does not scale.
-struct Operator(tokio::task::JoinHandle<()>);
-
-impl Operator {
-    fn of(cluster: &FakeCluster) -> Self {
-        for kind in ["DaskCluster", "DaskAutoscaler"] {
-            cluster.register(Resource::new("kubernetes.dask.org", "v1", kind));
-        }
-        let client = client(cluster);
-        Self(tokio::spawn(async move {
-            let api: Api<DynamicObject> =
-                Api::all_with(client.clone(), &resource("kubernetes.dask.org", "DaskCluster"));
-            let mut clusters = std::pin::pin!(watcher(api, watcher::Config::default()).touched_objects());
-            while let Some(found) = clusters.next().await {
-                let Ok(found) = found else { continue };
-                for object in parts(&found) {
-                    create(&client, object).await;
-                }
-            }
-        }))
+/// Makes a Deployment and a Service of the scheduler, and a Deployment for each worker, as Dask's operator does. It does not
+/// scale.
+fn operator(cluster: &FakeCluster) -> Operator {
+    for kind in ["DaskCluster", "DaskAutoscaler"] {
+        cluster.register(Resource::new("kubernetes.dask.org", "v1", kind));
     }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-fn resource(group: &str, kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind))
+    Operator::of(cluster, ("kubernetes.dask.org/v1", "DaskCluster"), parts)
 }
 
 /// The objects of a Dask cluster.
-fn parts(cluster: &DynamicObject) -> Vec<Value> {
+fn parts(cluster: &DynamicObject, _: &[Pod]) -> Vec<Value> {
     let (name, spec) = (cluster.name_any(), &cluster.data["spec"]);
-    let object = |api: &str, kind: &str, name: String, labels: &Value, spec: Value| {
-        let owner = json!({"apiVersion": "kubernetes.dask.org/v1", "kind": "DaskCluster",
-            "name": cluster.name_any(), "uid": cluster.uid(), "controller": true});
-        json!({"apiVersion": api, "kind": kind, "spec": spec, "metadata": {"name": name,
-            "namespace": cluster.namespace(), "labels": labels, "ownerReferences": [owner]}})
-    };
+    let object = |api: &str, kind: &str, name: String, labels: &Value, spec: Value| json!({"apiVersion": api, "kind": kind, "spec": spec, "metadata": {"name": name, "labels": labels}});
     let labels = |part: &str| {
         let mut labels = json!(cluster.labels());
         let own = spec[part]["metadata"]["labels"].as_object().unwrap().clone();
@@ -91,18 +60,6 @@ fn parts(cluster: &DynamicObject) -> Vec<Value> {
     [service, deployment("scheduler", scheduler)].into_iter().chain(workers).collect()
 }
 
-async fn create(client: &kube::Client, object: Value) {
-    let group = if object["kind"] == "Service" { "" } else { "apps" };
-    let resource = resource(group, object["kind"].as_str().unwrap());
-    let namespace = object["metadata"]["namespace"].as_str().unwrap().to_owned();
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
-    match api.create(&PostParams::default(), &from_value(object).unwrap()).await {
-        // It was made when the cluster was seen before.
-        Err(kube::Error::Api(status)) if status.code == 409 => {}
-        made => _ = made.unwrap(),
-    }
-}
-
 /// Who makes the clusters.
 #[derive(Clone, Copy, Debug)]
 enum Engine {
@@ -116,21 +73,9 @@ impl Engine {
     async fn scene(self, lives: fn(&str) -> Life) -> (Scene, Option<Operator>) {
         let scene = Scene::new().await;
         scene.cluster.on_pod(move |pod| lives(&part(pod)));
-        let operator = matches!(self, Self::Operator).then(|| Operator::of(&scene.cluster));
+        let operator = matches!(self, Self::Operator).then(|| operator(&scene.cluster));
         (scene, operator)
     }
-}
-
-/// What a pod is to its run: `scheduler`, `worker`, or `main`.
-fn part(pod: &Pod) -> String {
-    pod.labels().get("runtimes/part").cloned().unwrap_or_else(|| "main".to_owned())
-}
-
-fn pods(cluster: &FakeCluster, wanted: &str) -> Vec<Pod> {
-    let mut pods: Vec<Pod> =
-        cluster.objects("pods").into_iter().map(|pod| from_value(pod).unwrap()).collect();
-    pods.retain(|pod| part(pod) == wanted && pod.metadata.deletion_timestamp.is_none());
-    pods
 }
 
 /// A run with two workers. Which engine makes them is found out.
@@ -248,16 +193,7 @@ async fn what_keeps_a_worker_from_running_names_it() {
             part => goes_on(part),
         });
         let mut handle = scene.orchestrator.submit(total()).await.unwrap();
-        let cause = within(async {
-            loop {
-                if let Some(Update::Run(run)) = handle.next().await
-                    && let Some(cause) = run.status.cause
-                {
-                    return cause;
-                }
-            }
-        })
-        .await;
+        let cause = scene.trouble(&mut handle).await;
         assert_eq!(cause.reason, Reason::ImagePull, "{engine:?}: {cause:?}");
         assert!(cause.message.starts_with("worker-") && cause.message.contains("python:3"), "{cause:?}");
         scene.cluster.go("mended");

@@ -1,6 +1,6 @@
 //! A function's command as one process on this machine: what the kinds `local` and `job` are there.
 
-use super::{Code, HostPlan, Isolation, Process, Readiness, Role, Work, host};
+use super::{Code, HostPlan, Isolation, Process, Role, Work, host};
 use crate::{Error, Function, Result, Run, run::runtime_env};
 
 /// How a program is started.
@@ -72,16 +72,10 @@ pub fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
     let python = matches!(&work, Work::Python { .. }) || !function.spec.build.requirements.is_empty();
     plan.python = python.then(|| host::python(function, run));
     plan.processes.push(Process {
-        name: "main".to_owned(),
-        role: Role::Main,
-        work,
         env: runtime_env(function, run),
         workdir: Some(function.spec.workdir.clone()).filter(|workdir| !workdir.is_empty()),
         limits: host::limits(function)?,
-        ready: Readiness::Started,
-        after: Vec::new(),
-        imports: Vec::new(),
-        launcher: None,
+        ..Process::new("main", Role::Main, work)
     });
     Ok(plan)
 }
