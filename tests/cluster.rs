@@ -1,6 +1,12 @@
 //! The target "kubernetes" on a real cluster with a node on which pods run: `KUBECONFIG` says which. Each test has a
 //! namespace of its own.
-#![cfg(all(feature = "kubernetes", feature = "sqlite", feature = "dask", feature = "job"))]
+#![cfg(all(
+    feature = "kubernetes",
+    feature = "sqlite",
+    feature = "dask",
+    feature = "job",
+    feature = "mpijob"
+))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "cluster/crds.rs"]
@@ -11,10 +17,16 @@ mod dask;
 mod faults;
 #[path = "cluster/kills.rs"]
 mod kills;
+#[path = "cluster/mpi.rs"]
+mod mpi;
 #[path = "cluster/node.rs"]
 mod node;
 #[path = "cluster/objects.rs"]
 mod objects;
+#[path = "operator/mod.rs"]
+mod operator;
+#[path = "cluster/packages.rs"]
+mod packages;
 #[path = "cluster/proxy.rs"]
 mod proxy;
 #[path = "cluster/restart.rs"]
@@ -289,6 +301,20 @@ fn dask_runs_on_deployments() {
 fn dask_runs_with_its_operator() {
     if dask::environment().is_some() {
         block_on(dask::with_operator);
+    }
+}
+
+#[test]
+fn the_rights_of_the_manifest_are_enough_for_mpi() {
+    if mpi::environment().is_some() {
+        block_on(rights::are_enough_for_mpi);
+    }
+}
+
+#[test]
+fn ranks_run_where_the_launcher_is() {
+    if mpi::environment().is_some() {
+        block_on(mpi::runs);
     }
 }
 

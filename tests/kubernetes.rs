@@ -10,7 +10,7 @@ mod dask;
 #[path = "kubernetes/mpi.rs"]
 mod mpi;
 #[cfg(any(feature = "dask", feature = "mpijob"))]
-#[path = "kubernetes/operator.rs"]
+#[path = "operator/mod.rs"]
 mod operator;
 #[path = "kubernetes/secrets.rs"]
 mod secrets;
@@ -29,7 +29,7 @@ use runtimes::{
     core::{
         k8s_openapi::api::core::v1::Pod,
         run::{Reason, RunKey},
-        serde_json::json,
+        serde_json::{from_value, json},
         testkit::cluster::{FakeCluster, Fault, Forbid, Life},
     },
 };
@@ -114,6 +114,15 @@ async fn within<T>(wait: impl Future<Output = T>) -> T {
 
 fn client(cluster: &FakeCluster) -> kube::Client {
     kube::Client::new(cluster.clone(), "default")
+}
+
+/// The pods that are a part of their run, and stay.
+#[cfg(any(feature = "dask", feature = "mpijob"))]
+fn pods(cluster: &FakeCluster, wanted: &str) -> Vec<Pod> {
+    let mut pods: Vec<Pod> =
+        cluster.objects("pods").into_iter().map(|pod| from_value(pod).unwrap()).collect();
+    pods.retain(|pod| operator::part(pod) == wanted && pod.metadata.deletion_timestamp.is_none());
+    pods
 }
 
 async fn open(cluster: &FakeCluster, home: &tempfile::TempDir) -> Orchestrator {
@@ -324,7 +333,7 @@ async fn an_attempt_that_fails_is_followed_by_another_with_objects_of_its_own() 
     });
     let mut request = fit();
     let retry = json!({"count": 2, "backoff": {"base_delay": "0s"}});
-    request.spec.retry = Some(runtimes::core::serde_json::from_value(retry).unwrap());
+    request.spec.retry = Some(from_value(retry).unwrap());
     let run = scene.run(request).await;
     assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
     assert_eq!(run.status.attempts.len(), 2);
@@ -418,7 +427,7 @@ async fn a_run_on_a_node_that_is_lost_ends_and_is_tried_again() {
     });
     let mut request = fit();
     let retry = json!({"count": 1, "backoff": {"base_delay": "0s"}});
-    request.spec.retry = Some(runtimes::core::serde_json::from_value(retry).unwrap());
+    request.spec.retry = Some(from_value(retry).unwrap());
     let mut handle = scene.orchestrator.submit(request).await.unwrap();
     let key = handle.key();
     let mut lines = scene.orchestrator.logs(&key, true).await.unwrap();

@@ -4,13 +4,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
     time::Duration,
 };
 
 use runtimes::{
-    Function, Request, RunState,
+    Request, RunState,
     cluster::kube::{
         Api, ResourceExt,
         api::{DeleteParams, ListParams, PostParams},
@@ -26,7 +24,7 @@ use runtimes::{
 };
 
 use super::{
-    crds,
+    crds, packages,
     scene::{self, IMAGE, Scene},
     works::LONG,
 };
@@ -35,51 +33,8 @@ use super::{
 const CODE: &str = include_str!("work.py");
 
 /// A Python environment with Dask and its operator; `None` where it cannot be made, and it says so.
-pub(crate) fn environment() -> Option<&'static Path> {
-    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    if std::env::var_os("KUBECONFIG").is_none_or(|path| path.is_empty()) {
-        // The scene says that there is no cluster.
-        return Some(Path::new(""));
-    }
-    match MADE.get_or_init(make_environment) {
-        Ok(folder) => Some(folder),
-        Err(why) => {
-            println!("skipped: dask-kubernetes cannot be had from PyPI, for which pip must reach it: {why}");
-            None
-        }
-    }
-}
-
-fn make_environment() -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dask-operator");
-    // Written last.
-    let whole = folder.join("whole");
-    if whole.exists() {
-        return Ok(folder);
-    }
-    let _ = std::fs::remove_dir_all(&folder);
-    let run = |program: &Path, args: &[&str]| {
-        let output = Command::new(program).args(args).output().map_err(|error| error.to_string())?;
-        match output.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        }
-    };
-    let place = folder.to_str().ok_or("the folder's name is no text")?;
-    // The node's image has the system's Python, whose version the packages have to be for.
-    let venv = |python: &str| run(Path::new(python), &["-m", "venv", "--clear", place]);
-    venv("/usr/bin/python3").or_else(|_| venv("python3"))?;
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    run(&folder.join("bin/python"), &[&install[..], &["dask", "distributed", "dask-kubernetes"]].concat())?;
-    std::fs::write(whole, "").map_err(|error| error.to_string())?;
-    Ok(folder)
-}
-
-/// Where its packages lie.
-fn packages(environment: &Path) -> PathBuf {
-    let versions = std::fs::read_dir(environment.join("lib")).unwrap();
-    let found = versions.map(|version| version.unwrap().path().join("site-packages"));
-    found.into_iter().find(|folder| folder.is_dir()).unwrap()
+pub(crate) fn environment() -> Option<PathBuf> {
+    packages::environment("dask-operator", &["dask", "distributed", "dask-kubernetes"])
 }
 
 /// Dask's operator for one namespace, in a pod, as it looks for schedulers by their names there. It goes with the namespace.
@@ -122,7 +77,7 @@ async fn start_operator(environment: &Path, scene: &Scene) {
     let bindings: Api<ClusterRoleBinding> = Api::all(client);
     bindings.create(&PostParams::default(), &from_value(rights).unwrap()).await.unwrap();
     let manifest = OPERATOR.replace("NAMESPACE", &scene.namespace).replace("IMAGE", IMAGE);
-    scene.apply(&manifest.replace("PACKAGES", packages(environment).to_str().unwrap())).await;
+    scene.apply(&manifest.replace("PACKAGES", packages::packages(environment).to_str().unwrap())).await;
 }
 
 /// One that another test has is not for all.
@@ -134,21 +89,9 @@ fn is_operator(pod: &Pod) -> bool {
 }
 
 /// A run with a cluster that `engine` makes, with these fields of its own.
-pub(crate) fn request(environment: &Path, engine: &str, handler: &str, fields: Value) -> Request {
-    let mut document = json!({
-        "kind": "dask",
-        "metadata": {"name": handler},
-        "spec": {
-            "image": IMAGE,
-            "engine": engine,
-            "pythonpath": "/packages",
-            "volumes": [{"name": "packages", "hostPath": {"path": packages(environment)}}],
-            "volume_mounts": [{"name": "packages", "mountPath": "/packages", "readOnly": true}],
-        },
-    });
-    document["spec"].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    let function = Function::from_value(document).unwrap().with_code(CODE);
-    Request::new(function).handler(handler).on("kubernetes")
+pub(crate) fn request(environment: &Path, engine: &str, handler: &str, mut fields: Value) -> Request {
+    fields["engine"] = engine.into();
+    packages::request("dask", environment, (CODE, handler), fields)
 }
 
 async fn ended(scene: &Scene, request: Request) -> runtimes::Run {
@@ -202,7 +145,7 @@ pub(crate) async fn runs(scene: &Scene, environment: &Path, engine: &str) {
 
 /// Without an operator.
 pub(crate) async fn plain(scene: Scene) {
-    runs(&scene, environment().unwrap(), "plain").await;
+    runs(&scene, &environment().unwrap(), "plain").await;
 }
 
 /// With the real one.
@@ -211,11 +154,11 @@ pub(crate) async fn with_operator(scene: Scene) {
         return;
     }
     let environment = environment().unwrap();
-    start_operator(environment, &scene).await;
-    runs(&scene, environment, "operator").await;
+    start_operator(&environment, &scene).await;
+    runs(&scene, &environment, "operator").await;
 
     let fields = json!({"min_replicas": 1, "max_replicas": 3});
-    let run = ended(&scene, request(environment, "operator", "burst", fields)).await;
+    let run = ended(&scene, request(&environment, "operator", "burst", fields)).await;
     assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
     let result = |name: &str| run.status.results[name].clone();
     assert_eq!(["first", "most", "last"].map(result), [json!(1), json!(3), json!(1)]);

@@ -22,6 +22,7 @@ use runtimes::{
 
 use super::{
     crds, dask,
+    operator::mpi,
     scene::{self, PATIENCE, Scene, python},
     works::Work,
 };
@@ -85,7 +86,7 @@ pub(crate) async fn are_enough_for_dask(scene: Scene) {
     let scene = scene.through(client, ClusterOptions::default()).await;
     let environment = dask::environment().unwrap();
     let two = json!({"replicas": 2});
-    let run = scene.run(dask::request(environment, "plain", "total", two)).await;
+    let run = scene.run(dask::request(&environment, "plain", "total", two)).await;
     assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
     assert_eq!(run.status.results["total"], json!(285));
     scene.is_clean().await;
@@ -94,12 +95,26 @@ pub(crate) async fn are_enough_for_dask(scene: Scene) {
         return;
     }
     let adaptive = json!({"min_replicas": 1, "max_replicas": 2});
-    let request = dask::request(environment, "operator", "wait", adaptive);
+    let request = dask::request(&environment, "operator", "wait", adaptive);
     let handle = scene.orchestrator.submit(request).await.unwrap();
     let key = handle.key();
     let abort = scene.orchestrator.abort_within(&key, Some(Duration::from_secs(1)));
     assert_eq!(abort.await.unwrap().state(), RunState::Aborted);
     scene.is_clean().await;
+}
+
+/// Those of the kind `mpijob`.
+pub(crate) async fn are_enough_for_mpi(scene: Scene) {
+    if !crds::install(&scene::client().await, &crds::MPI).await {
+        return;
+    }
+    let operator = mpi::operator(scene::client().await, &scene.namespace, "v2beta1");
+    let client = account(&scene.namespace, |_| {}).await;
+    let scene = scene.through(client, ClusterOptions::default()).await;
+    let run = scene.run(super::mpi::request("total", "v2beta1")).await;
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    scene.is_clean().await;
+    drop(operator);
 }
 
 /// Takes a verb away from the rules of a resource.

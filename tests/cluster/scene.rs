@@ -201,10 +201,11 @@ impl Scene {
 }
 
 /// What runs are made of, and what others make for them.
-const REMAINS: [(&str, &str); 10] = [
+const REMAINS: [(&str, &str); 11] = [
     ("kubernetes.dask.org/v1", "DaskAutoscaler"),
     ("kubernetes.dask.org/v1", "DaskCluster"),
     ("kubernetes.dask.org/v1", "DaskWorkerGroup"),
+    ("kubeflow.org/v2beta1", "MPIJob"),
     ("batch/v1", "Job"),
     ("apps/v1", "Deployment"),
     ("apps/v1", "ReplicaSet"),

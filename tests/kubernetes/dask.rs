@@ -15,8 +15,8 @@ use runtimes::{
 
 use crate::{
     Scene, client,
-    operator::{Operator, part, pods},
-    within,
+    operator::{Operator, part},
+    pods, within,
 };
 
 /// Makes a Deployment and a Service of the scheduler, and a Deployment for each worker, as Dask's operator does. It does not
@@ -25,7 +25,7 @@ fn operator(cluster: &FakeCluster) -> Operator {
     for kind in ["DaskCluster", "DaskAutoscaler"] {
         cluster.register(Resource::new("kubernetes.dask.org", "v1", kind));
     }
-    Operator::of(cluster, ("kubernetes.dask.org/v1", "DaskCluster"), parts)
+    Operator::of(client(cluster), "default", ("kubernetes.dask.org/v1", "DaskCluster"), parts)
 }
 
 /// The objects of a Dask cluster.

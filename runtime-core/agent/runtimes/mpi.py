@@ -265,7 +265,7 @@ class Launch:
         if not self.path:
             from .pod import tell
 
-            return tell(report)
+            return tell(report, from_json(os.environ.get("MLRUN_EXEC_CONFIG") or "{}"))
         temp = f"{self.path}.{os.getpid()}.tmp"
         try:
             with open(temp, "w", encoding="utf-8", errors="replace") as file:
@@ -333,8 +333,13 @@ class Stream:
     def _shown(self, line):
         if MARK in line:
             self.launch.any = True
-            self.launch.told(line[line.index(MARK) :])
-            return b""
+            before, mark, text = line.partition(MARK)
+            self.launch.told(mark + text)
+            # What stands before it is the rank's, but for the tag of the report itself.
+            last = list(TAG.finditer(before))[-1:]
+            line = before[: last[0].start()] if last and not before[last[0].end() :].strip() else before
+            if not line:
+                return b""
         tags = list(TAG.finditer(line))
         if not tags:
             self.launch.heard(line)

@@ -1,6 +1,6 @@
 """A run in a container: `pod JSON`. The first process of the container starts the code as its child, passes signals on,
 takes what nobody waits for, and says at the end what the child reported: to the endpoint where there is one, else in the
-termination message.
+termination message. A rank of several tells it to whoever started the ranks.
 
 JSON says what is started: `code` ({"path"}, {"module"} or {"variable", "name"}), `handler`, `args`, `pythonpath`, as in
 RUN_JSON; or `script`, as `code`, and its `args`; or `program`, a list. `source` says what is fetched first (see `source`).
@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from . import _set_env, from_json
+from . import _has_env, _set_env, from_json
 from .values import to_json
 
 # What a container may say at its end, in bytes.
@@ -61,7 +61,7 @@ def _fetch(job, folder):
         prepare(job, folder)
     except SourceError as exc:
         sys.stderr.write(f"runtimes: {exc}\n")
-        _tell({"state": "error", "error": {"type": "SourceError", "message": str(exc)}}, job)
+        _end({"state": "error", "error": {"type": "SourceError", "message": str(exc)}}, job)
         return False
     finally:
         for number, handler in default.items():
@@ -121,10 +121,15 @@ def _attend(child, job):
         if pid == child:
             status = ended
     news.set()
-    code = os.waitstatus_to_exitcode(status)
-    code = 128 - code if code < 0 else code
+    code, failed = os.waitstatus_to_exitcode(status), 0
     report = _report(job)
-    return code if report is None else _tell(report, job) or code
+    if report is not None:
+        failed = _end(report, job)
+    if code < 0 and _rank() is not None:
+        # mpirun says of a rank which signal it was.
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return failed or (128 - code if code < 0 else code)
 
 
 def _kill(child, number):
@@ -134,9 +139,19 @@ def _kill(child, number):
         pass
 
 
+def _rank():
+    """Which of several ranks this is; `None` where there are none."""
+    if not _has_env("RUNTIMES_RANKS"):
+        return None
+    from .rank import number
+
+    return number()
+
+
 def _report(job):
+    rank = _rank()
     try:
-        with open(job["report"], "rb") as file:
+        with open(f"{job['report']}.{rank}" if rank else job["report"], "rb") as file:
             return from_json(file.read().decode())
     except FileNotFoundError:
         return None
@@ -150,7 +165,7 @@ def _report_meanwhile(job):
     import threading
 
     over = threading.Event()
-    if _has_endpoint():
+    if _has_endpoint() and not _rank():
         threading.Thread(target=_watch, args=(job, over), daemon=True).start()
     return over
 
@@ -183,22 +198,29 @@ def _has_endpoint():
     return bool(os.environ.get("MLRUN_AUTH_SESSION"))
 
 
-def _tell(report, job):
-    """To the endpoint where there is one, else to the cluster; returns the exit code of that."""
-    if not _has_endpoint():
-        return _say(report)
-    if not (job["run"].get("spec") or {}).get("output_path"):
+def _end(report, job):
+    """Says the last word of the code; returns the exit code of that."""
+    if _has_endpoint() and not (job["run"].get("spec") or {}).get("output_path"):
         from .endpoint import send_artifacts
 
         send_artifacts(report, job["artifact_path"], job["run"])
-    return _send(report, job)
+    if _rank() is None:
+        return tell(report, job["run"])
+    from .rank import tell as say
+
+    return say(report)
 
 
-def _send(report, job):
+def tell(report, run):
+    """To the endpoint where there is one, else to the cluster; returns the exit code of that."""
+    return _send(report, run) if _has_endpoint() else _say(report)
+
+
+def _send(report, run):
     from .endpoint import send_from_env
 
     try:
-        if send_from_env(report, job["run"]) is not False:
+        if send_from_env(report, run) is not False:
             return 0
     except Exception as exc:
         sys.stderr.write(f"runtimes: the report of this run could not be sent: {exc}\n")

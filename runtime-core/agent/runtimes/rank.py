@@ -54,14 +54,15 @@ def end_of_failed_program(job, exc, close):
 
 
 def tell(report):
-    """Says the report to whoever started the ranks, where they have no files in common: in lines of its output."""
+    """Says the report to whoever started the ranks, where they have no files in common: in lines of its output. Returns the
+    exit code of that."""
     import base64
 
     flush()
     data = base64.b64encode(to_json(report).encode("utf-8", "replace"))
     parts = [data[at : at + PART] for at in range(0, len(data), PART)]
     for index, part in enumerate(parts):
-        # A line of its own, whatever was printed before.
-        line = b"%s%s %d %d/%d %s\n" % (b"" if index else b"\n", MARK, number(), index + 1, len(parts), part)
+        line = b"%s %d %d/%d %s\n" % (MARK, number(), index + 1, len(parts), part)
         while line:
             line = line[os.write(1, line) :]
+    return 0

@@ -39,7 +39,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-class Pods(Case):
+class PodCase(Case):
+    command = None
+
     def pod(self, what, env=None, spec=None):
         """Runs a pod to its end: (exit code, its last word)."""
         if os.path.exists(self.path("message")):
@@ -50,7 +52,7 @@ class Pods(Case):
 
     def begin(self, what, env=None, spec=None):
         run = {"metadata": {"uid": "a1", "name": "fit", "project": "default"}, "spec": spec or {}}
-        command = [sys.executable, "-c", BOOT, AGENT, self.path("message"), "pod", json.dumps(what)]
+        command = self.command or [sys.executable, "-c", BOOT, AGENT, self.path("message"), "pod", json.dumps(what)]
         env = {**os.environ, "MLRUN_EXEC_CONFIG": json.dumps(run), "TMPDIR": self.dir, **(env or {})}
         env.pop("PYTHONPATH", None)
         os.makedirs(self.path("work"), exist_ok=True)
@@ -58,6 +60,8 @@ class Pods(Case):
             command, env=env, cwd=self.path("work"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
+
+class Pods(PodCase):
     def serve(self, *failures):
         """A server of the files in `served`, which answers so first."""
         os.makedirs(self.path("served"), exist_ok=True)

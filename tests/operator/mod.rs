@@ -1,4 +1,7 @@
-//! Stands for an operator on a cluster that does what a script says: makes what belongs to its objects.
+//! Stands for an operator, where there is none: makes what belongs to its objects.
+
+#[cfg(feature = "mpijob")]
+pub(crate) mod mpi;
 
 use futures_util::StreamExt;
 use runtimes::{
@@ -10,11 +13,8 @@ use runtimes::{
     core::{
         k8s_openapi::api::core::v1::Pod,
         serde_json::{Value, from_value, json},
-        testkit::cluster::FakeCluster,
     },
 };
-
-use crate::client;
 
 /// The operator, until it is dropped.
 pub(crate) struct Operator(tokio::task::JoinHandle<()>);
@@ -29,14 +29,15 @@ impl Operator {
     /// Whenever one of these objects changes, or a pod does, all that `parts` says of it is made, where it is not there, and
     /// belongs to it.
     pub(crate) fn of(
-        cluster: &FakeCluster,
+        client: Client,
+        namespace: &str,
         (api_version, kind): (&str, &str),
         parts: fn(&DynamicObject, &[Pod]) -> Vec<Value>,
     ) -> Self {
-        let (client, resource) = (client(cluster), resource(api_version, kind));
+        let resource = resource(api_version, kind);
+        let all: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         Self(tokio::spawn(async move {
-            let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-            let pods: Api<Pod> = Api::all(client.clone());
             let config = watcher::Config::default;
             let changes = watcher(all.clone(), config()).touched_objects().map(|_| ());
             let of_pods = watcher(pods.clone(), config()).touched_objects().map(|_| ());
@@ -73,8 +74,8 @@ async fn create(client: &Client, object: Value) {
     let api: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &word("/metadata/namespace"), &resource);
     match api.create(&PostParams::default(), &from_value(object).unwrap()).await {
-        // It is there.
-        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        // It is there, or all of it goes.
+        Err(kube::Error::Api(status)) if [403, 404, 409].contains(&status.code) => {}
         made => _ = made.unwrap(),
     }
 }
@@ -82,12 +83,4 @@ async fn create(client: &Client, object: Value) {
 /// What a pod is to its run: `scheduler`, `worker`, or `main`.
 pub(crate) fn part(pod: &Pod) -> String {
     pod.labels().get("runtimes/part").cloned().unwrap_or_else(|| "main".to_owned())
-}
-
-/// The pods that are a part of their run, and stay.
-pub(crate) fn pods(cluster: &FakeCluster, wanted: &str) -> Vec<Pod> {
-    let mut pods: Vec<Pod> =
-        cluster.objects("pods").into_iter().map(|pod| from_value(pod).unwrap()).collect();
-    pods.retain(|pod| part(pod) == wanted && pod.metadata.deletion_timestamp.is_none());
-    pods
 }
