@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use runtime_core::{
-    Error, ErrorKind, Function, Registry, Run, agent,
+    Error, ErrorKind, Function, Registry, Run,
     cluster::Cluster,
     labels,
     plan::ClusterPlan,
-    serde_json::{self, Value, json},
+    serde_json::{self, json},
+    testkit::shown,
     yaml,
 };
 
@@ -47,31 +48,6 @@ fn rendered_as(what: What, function: &Function, operator: bool) -> Result<Cluste
     match what {
         What::Deployment => kind.render_deployment(function, &run, &cluster),
         _ => kind.render(function, &run, &cluster),
-    }
-}
-
-/// Without what all kinds share: the agent, and the run as its code gets it.
-fn shown(plan: ClusterPlan) -> Value {
-    let objects: Vec<_> = plan.objects.iter().filter(|object| !object.is_shared()).cloned().collect();
-    let text = serde_json::to_string(&ClusterPlan { objects, ..plan }).unwrap();
-    let mut value = serde_json::from_str(&text.replace(agent::version(), "VERSION")).unwrap();
-    shorten(&mut value);
-    value
-}
-
-fn shorten(value: &mut Value) {
-    match value {
-        Value::Object(map) if map.get("name") == Some(&json!("MLRUN_EXEC_CONFIG")) => {
-            map.insert("value".to_owned(), json!("THE RUN"));
-        }
-        Value::Object(map) => {
-            if map.get("configMap").is_some_and(|map| map["items"].is_array()) {
-                map["configMap"]["items"] = json!("THE AGENT");
-            }
-            map.values_mut().for_each(shorten);
-        }
-        Value::Array(items) => items.iter_mut().for_each(shorten),
-        _ => {}
     }
 }
 

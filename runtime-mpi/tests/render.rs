@@ -2,10 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use runtime_core::{
-    Error, Function, Registry, Run, agent,
-    cluster::Cluster,
-    plan::ClusterPlan,
-    serde_json::{self, Value, json},
+    Error, Function, Registry, Run, cluster::Cluster, plan::ClusterPlan, serde_json::json, testkit::shown,
     yaml,
 };
 
@@ -21,31 +18,6 @@ fn rendered(function: &Function, served: &str) -> Result<ClusterPlan, Error> {
     run.metadata.name = function.metadata.name.clone();
     run.metadata.project = "demo".to_owned();
     Registry::linked()?.get("mpijob")?.render(function, &run, &cluster)
-}
-
-/// Without what all kinds share: the agent, and the run as its code gets it.
-fn shown(plan: ClusterPlan) -> Value {
-    let objects: Vec<_> = plan.objects.iter().filter(|object| !object.is_shared()).cloned().collect();
-    let text = serde_json::to_string(&ClusterPlan { objects, ..plan }).unwrap();
-    let mut value = serde_json::from_str(&text.replace(agent::version(), "VERSION")).unwrap();
-    shorten(&mut value);
-    value
-}
-
-fn shorten(value: &mut Value) {
-    match value {
-        Value::Object(map) if map.get("name") == Some(&json!("MLRUN_EXEC_CONFIG")) => {
-            map.insert("value".to_owned(), json!("THE RUN"));
-        }
-        Value::Object(map) => {
-            if map.get("configMap").is_some_and(|map| map["items"].is_array()) {
-                map["configMap"]["items"] = json!("THE AGENT");
-            }
-            map.values_mut().for_each(shorten);
-        }
-        Value::Array(items) => items.iter_mut().for_each(shorten),
-        _ => {}
-    }
 }
 
 #[test]

@@ -7,9 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
 
-use crate::fixture::{Done, Folder, Running, exists};
+use crate::{
+    fixture::{Done, Folder, Running, exists},
+    kills::{self, Process, processes},
+};
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -207,7 +210,7 @@ impl Drop for Closed<'_> {
 
 fn pids_of(run: &runtimes::core::serde_json::Value) -> Vec<i32> {
     let uid = run["metadata"]["uid"].as_str().unwrap();
-    processes(uid).into_iter().map(|(pid, _)| pid.as_raw_nonzero().get()).collect()
+    processes(uid, part).into_iter().map(|(pid, _)| pid.as_raw_nonzero().get()).collect()
 }
 
 #[test]
@@ -325,86 +328,25 @@ fn what_cannot_be_deployed_is_said_at_once() {
     assert!(folder.runs().is_empty(), "nothing is begun");
 }
 
-/// Processes of a run that this program started: their ids, and what they are.
-fn processes(uid: &str) -> Vec<(Pid, &'static str)> {
-    let mark = format!("RUNTIMES_RUN={uid}");
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
-        else {
-            continue;
-        };
-        let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
-        let python = fs::read_link(entry.path().join("exe"));
-        if !python.is_ok_and(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python"))
-        }) {
-            continue;
-        }
-        let (environment, command) =
-            (read("environ"), String::from_utf8_lossy(&read("cmdline")).into_owned());
-        if environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
-            let parts =
-                [("scheduler.run.json", "scheduler"), ("main.run.json", "driver"), ("worker-", "worker")];
-            let part = parts.iter().find(|(word, _)| command.contains(word));
-            found.extend(part.map(|(_, part)| (pid, *part)));
-        }
-    }
-    found
+/// What a process is to a run: those that are Python.
+fn part(process: &Process) -> Option<&'static str> {
+    let parts = [("scheduler.run.json", "scheduler"), ("main.run.json", "driver"), ("worker-", "worker")];
+    let found = parts.into_iter().find(|(word, _)| process.command.contains(word));
+    found.filter(|_| process.program.starts_with("python")).map(|(_, part)| part)
 }
 
-/// Whatever is killed whenever: the run ends, as it has to, and nothing of it is left. So often as `RUNTIMES_TEST_KILLS`
-/// says, each.
 #[test]
 fn killed_at_any_moment() {
     let Some(folder) = dask() else { return };
-    let times =
-        std::env::var("RUNTIMES_TEST_KILLS").ok().and_then(|times| times.parse().ok()).unwrap_or(1_u64);
-    let mut random = u64::from(std::process::id());
-    let mut below = |limit: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) % limit
-    };
-    for part in ["worker", "scheduler", "driver", "command"] {
-        for time in 0..times {
-            let after = Duration::from_millis(below(2500));
-            let name = format!("{part}-{time}");
-            let run = folder.start(&format!("run fixed.yaml --handler total -p n=2000 --name {name}"));
-            let uid = folder.recorded(&name);
-            std::thread::sleep(after);
-            let killed = match part {
-                "command" => {
-                    run.signal(Signal::KILL);
-                    true
-                }
-                part => {
-                    let found = processes(&uid).into_iter().find(|(_, found)| *found == part);
-                    found.is_some_and(|(pid, _)| kill_process(pid, Signal::KILL).is_ok())
-                }
-            };
-            let done = run.end();
-            let end = Instant::now() + PATIENCE;
-            let status = loop {
-                let run = folder.run(&format!("get {uid} -o json")).ok().json();
-                let status = run["status"].clone();
-                if ["completed", "error", "aborted"].contains(&status["state"].as_str().unwrap()) {
-                    break status;
-                }
-                assert!(Instant::now() < end, "{part} after {after:?}: {status}");
-            };
-            let what = format!("{part}, killed ({killed}) after {after:?}: {status} {done:#?}");
-            let (state, cause) =
-                (status["state"].as_str().unwrap(), status["cause"]["message"].as_str().unwrap_or_default());
-            match state {
-                "completed" => assert_eq!(status["results"]["total"], 2_664_667_000_u64, "{what}"),
-                _ if part == "scheduler" => assert!(cause.contains("scheduler, which it needs"), "{what}"),
-                _ if part == "driver" => assert!(cause.contains("SIGKILL"), "{what}"),
-                _ => assert!(part == "command", "{what}"),
-            }
-            assert!(killed || state == "completed", "{what}");
-            while !processes(&uid).is_empty() {
-                assert!(Instant::now() < end, "{what}: {:?}", processes(&uid));
-            }
+    let command = "run fixed.yaml --handler total -p n=2000";
+    let parts: &[&str] = &["worker", "scheduler", "driver"];
+    kills::at_any_moment(&folder, command, (parts, part), Duration::from_millis(2500), |killed, status| {
+        let cause = status["cause"]["message"].as_str().unwrap_or_default();
+        match status["state"].as_str().unwrap() {
+            "completed" => assert_eq!(status["results"]["total"], 2_664_667_000_u64, "{killed}: {status}"),
+            _ if killed == "scheduler" => assert!(cause.contains("scheduler, which it needs"), "{status}"),
+            _ if killed == "driver" => assert!(cause.contains("SIGKILL"), "{status}"),
+            _ => assert_eq!(killed, "command", "{status}"),
         }
-    }
+    });
 }

@@ -14,6 +14,7 @@ mod fixture;
 mod function;
 mod hub;
 mod hyper;
+mod kills;
 mod mpi;
 #[path = "../../../tests/receiver/mod.rs"]
 mod receiver;

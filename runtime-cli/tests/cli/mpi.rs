@@ -9,9 +9,12 @@ use std::{
 };
 
 use runtimes::core::serde_json::Value;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, test_kill_process};
 
-use crate::fixture::{Done, Folder, Running};
+use crate::{
+    fixture::{Done, Folder, Running},
+    kills::{self, Process, processes},
+};
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -337,7 +340,7 @@ fn whoever_stops_it_stops_all_ranks() {
             folder.run("abort work-hurt").ok();
         }
         all_gone(pids);
-        assert_eq!(processes(&uid), BTreeSet::new(), "{how}");
+        assert!(processes(&uid, part).is_empty(), "{how}");
         let status = folder.runs()[0]["status"].take();
         let state = if how == "time limit" { "error" } else { "aborted" };
         assert_eq!(status["state"], state, "{how}: {status}");
@@ -368,86 +371,26 @@ fn a_secret_is_in_the_ranks_and_in_no_process_list() {
     run.end().code(130);
 }
 
-/// Processes of a run: their ids, and what they are to it.
-fn processes(uid: &str) -> BTreeSet<(i32, &'static str)> {
-    let mark = format!("RUNTIMES_RUN={uid}");
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
-        let environment = read("environ");
-        let mut variables = environment.split(|byte| *byte == 0);
-        if !variables.any(|variable| variable == mark.as_bytes()) {
-            continue;
-        }
-        let is_rank =
-            environment.split(|byte| *byte == 0).any(|name| name.starts_with(b"OMPI_COMM_WORLD_RANK="));
-        let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
-        let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let part = match program.as_str() {
-            "mpirun" | "prterun" | "prte" | "orterun" => "mpirun",
-            _ if is_rank => "rank",
-            name if name.starts_with("python") => "launcher",
-            _ => "supervisor",
-        };
-        found.insert((pid, part));
-    }
-    found
+/// What a process is to a run.
+fn part(process: &Process) -> Option<&'static str> {
+    Some(match process.program.as_str() {
+        "mpirun" | "prterun" | "prte" | "orterun" => "mpirun",
+        _ if process.has("OMPI_COMM_WORLD_RANK=") => "rank",
+        name if name.starts_with("python") => "launcher",
+        _ => "supervisor",
+    })
 }
 
-/// Whatever is killed whenever: the run ends, as it has to, and nothing of it is left. So often as `RUNTIMES_TEST_KILLS`
-/// says, each.
 #[test]
 fn killed_at_any_moment() {
     let Some(folder) = mpi() else { return };
-    let times =
-        std::env::var("RUNTIMES_TEST_KILLS").ok().and_then(|times| times.parse().ok()).unwrap_or(1_u64);
-    let mut random = u64::from(std::process::id());
-    let mut below = |limit: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) % limit
-    };
-    for part in ["rank", "mpirun", "launcher", "command"] {
-        for time in 0..times {
-            let after = Duration::from_millis(below(1800));
-            let name = format!("{part}-{time}");
-            let run = folder.start(&format!("run two.yaml --handler total -p n=2000 --name {name}"));
-            let uid = folder.recorded(&name);
-            std::thread::sleep(after);
-            let killed = match part {
-                "command" => {
-                    run.signal(Signal::KILL);
-                    true
-                }
-                part => {
-                    let found = processes(&uid).into_iter().find(|(_, found)| *found == part);
-                    found.is_some_and(|(pid, _)| {
-                        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).is_ok()
-                    })
-                }
-            };
-            let done = run.end();
-            let end = Instant::now() + PATIENCE;
-            let status = loop {
-                let run = folder.run(&format!("get {uid} -o json")).ok().json();
-                let status = run["status"].clone();
-                if ["completed", "error", "aborted"].contains(&status["state"].as_str().unwrap()) {
-                    break status;
-                }
-                assert!(Instant::now() < end, "{part} after {after:?}: {status}");
-            };
-            let what = format!("{part}, killed ({killed}) after {after:?}: {status} {done:#?}");
-            let cause = status["cause"]["message"].as_str().unwrap_or_default();
-            match status["state"].as_str().unwrap() {
-                "completed" => assert_eq!(status["results"]["total"], 1_999_000, "{what}"),
-                _ => assert!(part == "command" || cause.contains("SIGKILL"), "{what}"),
-            }
-            assert!(killed || status["state"] == "completed", "{what}");
-            while !processes(&uid).is_empty() {
-                assert!(Instant::now() < end, "{what}: {:?}", processes(&uid));
-            }
+    let command = "run two.yaml --handler total -p n=2000";
+    let parts: &[&str] = &["rank", "mpirun", "launcher"];
+    kills::at_any_moment(&folder, command, (parts, part), Duration::from_millis(1800), |killed, status| {
+        let cause = status["cause"]["message"].as_str().unwrap_or_default();
+        match status["state"].as_str().unwrap() {
+            "completed" => assert_eq!(status["results"]["total"], 1_999_000, "{killed}: {status}"),
+            _ => assert!(killed == "command" || cause.contains("SIGKILL"), "{killed}: {status}"),
         }
-    }
+    });
 }

@@ -3,10 +3,12 @@
 pub mod cluster;
 mod kind;
 mod mlrun;
+mod shown;
 mod store;
 mod target;
 
 pub use kind::{Sample, kind_conformance};
 pub use mlrun::mlrun_conformance;
+pub use shown::shown;
 pub use store::store_conformance;
 pub use target::{Fixture, Nature, Program, target_conformance};
