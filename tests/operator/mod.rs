@@ -39,8 +39,9 @@ impl Operator {
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         Self(tokio::spawn(async move {
             let config = watcher::Config::default;
-            let changes = watcher(all.clone(), config()).touched_objects().map(|_| ());
-            let of_pods = watcher(pods.clone(), config()).touched_objects().map(|_| ());
+            // Of what goes wrong at once, the next try waits.
+            let changes = watcher(all.clone(), config()).default_backoff().touched_objects().map(|_| ());
+            let of_pods = watcher(pods.clone(), config()).default_backoff().touched_objects().map(|_| ());
             let mut changes = std::pin::pin!(futures_util::stream::select(changes, of_pods));
             while changes.next().await.is_some() {
                 let everything = ListParams::default();
