@@ -78,11 +78,15 @@ impl Scene {
         lines.iter().filter(|line| line.source == "main").map(|line| line.text().into_owned()).collect()
     }
 
-    /// Waits until the code of a run has printed something.
+    /// Waits until these parts of a run have printed something.
     #[cfg(any(feature = "dask", feature = "mpijob"))]
-    async fn begins(&self, key: &RunKey) {
+    async fn begins(&self, key: &RunKey, parts: &[&str]) {
         let mut lines = self.orchestrator.logs(key, true).await.unwrap();
-        while within(lines.try_next()).await.unwrap().unwrap().source != "main" {}
+        let mut missing = parts.to_vec();
+        while !missing.is_empty() {
+            let line = within(lines.try_next()).await.unwrap().unwrap();
+            missing.retain(|part| line.source != *part);
+        }
     }
 
     /// Why a run waits, as soon as that is said.

@@ -95,6 +95,8 @@ struct Guard(Arc<Inner>);
 impl Drop for Guard {
     fn drop(&mut self) {
         self.0.let_go();
+        // Followers end when they next wait. Whoever opens this home meanwhile must not wait for them.
+        self.0.owner.die();
     }
 }
 

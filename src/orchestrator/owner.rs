@@ -23,7 +23,7 @@ const NAMING: Duration = Duration::from_secs(60);
 pub(super) struct Owner {
     id: String,
     folder: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Owner {
@@ -38,7 +38,7 @@ impl Owner {
         let lock = File::create_new(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
         lock.lock().map_err(|error| Error::io("lock", &temporary, error))?;
         fs::rename(&temporary, &path).map_err(|error| Error::io("create", &path, error))?;
-        Ok(Self { id, folder, _lock: lock })
+        Ok(Self { id, folder, lock })
     }
 
     pub(super) fn id(&self) -> &str {
@@ -49,6 +49,11 @@ impl Owner {
     /// that: the file stays, and the next one looks.
     pub(super) fn leave(&self) {
         let _ = fs::remove_file(self.folder.join(&self.id));
+    }
+
+    /// From now on it counts as dead, as if its process had ended: also while something of it is still about to end.
+    pub(super) fn die(&self) {
+        let _ = self.lock.unlock();
     }
 
     /// Whether the owner of this id holds its lock; `None` where it has no file in this home.
@@ -117,6 +122,10 @@ mod tests {
         let left = register(false);
         left.leave();
         assert_eq!(two.is_locked(left.id()), None);
+        let dying = register(false);
+        dying.die();
+        assert_eq!(two.is_locked(dying.id()), Some(false));
+        dying.leave();
         fs::remove_file(home.path().join("owners").join(&id)).unwrap();
 
         let dead = home.path().join("owners/dead");

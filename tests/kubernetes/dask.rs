@@ -134,7 +134,7 @@ async fn a_scheduler_that_ends_is_the_cause() {
                 part => goes_on(part),
             });
             let handle = scene.orchestrator.submit(total()).await.unwrap();
-            scene.begins(&handle.key()).await;
+            scene.begins(&handle.key(), &["main"]).await;
             scene.cluster.go("hurt");
             let run = within(handle.wait()).await.unwrap();
             let cause = run.status.cause.clone().unwrap();
@@ -152,7 +152,7 @@ async fn a_scheduler_whose_pod_is_deleted_is_the_cause() {
     for engine in Engine::ALL {
         let (scene, _operator) = engine.scene(goes_on).await;
         let handle = scene.orchestrator.submit(total()).await.unwrap();
-        scene.begins(&handle.key()).await;
+        scene.begins(&handle.key(), &["main", "scheduler"]).await;
         let api: Api<Pod> = Api::default_namespaced(client(&scene.cluster));
         api.delete(&pods(&scene.cluster, "scheduler")[0].name_any(), &Default::default()).await.unwrap();
         let run = within(handle.wait()).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_worker_that_goes_is_replaced_and_the_run_goes_on() {
     for engine in Engine::ALL {
         let (scene, _operator) = engine.scene(goes_on).await;
         let handle = scene.orchestrator.submit(total()).await.unwrap();
-        scene.begins(&handle.key()).await;
+        scene.begins(&handle.key(), &["main", "scheduler"]).await;
         within(scene.cluster.until(|cluster| pods(cluster, "worker").len() == 2)).await;
         let gone = pods(&scene.cluster, "worker")[0].name_any();
         let api: Api<Pod> = Api::default_namespaced(client(&scene.cluster));

@@ -111,7 +111,7 @@ async fn how_the_launcher_ends_is_how_the_run_does() {
             })
             .await;
             let handle = scene.orchestrator.submit(total()).await.unwrap();
-            scene.begins(&handle.key()).await;
+            scene.begins(&handle.key(), &["main"]).await;
             scene.cluster.go("hurt");
             let run = within(handle.wait()).await.unwrap();
             let cause = run.status.cause.clone().unwrap();
@@ -184,7 +184,7 @@ async fn a_worker_that_goes_is_not_the_end_of_the_run() {
     for version in VERSIONS {
         let (scene, _operator) = scene(version, goes_on).await;
         let handle = scene.orchestrator.submit(total()).await.unwrap();
-        scene.begins(&handle.key()).await;
+        scene.begins(&handle.key(), &["main"]).await;
         within(scene.cluster.until(|cluster| pods(cluster, "worker").len() == 2)).await;
         let gone = pods(&scene.cluster, "worker").remove(0);
         let api: Api<Pod> = Api::default_namespaced(client(&scene.cluster));
