@@ -6,6 +6,9 @@
 #[cfg(feature = "dask")]
 #[path = "kubernetes/dask.rs"]
 mod dask;
+#[cfg(any(feature = "dask", feature = "mpijob"))]
+#[path = "kubernetes/kills.rs"]
+mod kills;
 #[cfg(feature = "mpijob")]
 #[path = "kubernetes/mpi.rs"]
 mod mpi;

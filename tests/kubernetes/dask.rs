@@ -14,7 +14,7 @@ use runtimes::{
 };
 
 use crate::{
-    Scene, client,
+    Scene, client, kills,
     operator::{Operator, part},
     pods, within,
 };
@@ -249,4 +249,20 @@ async fn without_its_operator_a_cluster_says_how_to_have_it() {
     assert_eq!((error.kind(), error.location()), (ErrorKind::Unsupported, Some("spec.engine")), "{error}");
     assert!(error.help_text().unwrap().contains("helm install"), "{error}");
     assert!(scene.orchestrator.list(&Default::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment() {
+    for engine in Engine::ALL {
+        let scene = async || engine.scene(goes_on).await;
+        kills::at_any_moment(&["worker", "scheduler", "main"], scene, total, |killed, run| {
+            let cause = run.status.cause.as_ref().unwrap();
+            match killed {
+                "scheduler" => assert_eq!(cause.reason, Reason::ServiceEnded, "{engine:?}: {cause:?}"),
+                "main" => assert!([Reason::Lost, Reason::Signal].contains(&cause.reason), "{cause:?}"),
+                _ => panic!("{engine:?}: {killed}: {cause:?}"),
+            }
+        })
+        .await;
+    }
 }

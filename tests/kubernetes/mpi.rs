@@ -14,7 +14,7 @@ use runtimes::{
 };
 
 use crate::{
-    Scene, client, open,
+    Scene, client, kills, open,
     operator::{
         Operator,
         mpi::{self, VERSIONS},
@@ -268,4 +268,20 @@ async fn without_its_operator_it_says_how_to_have_it() {
     request.function.spec.extra.insert("api_version".to_owned(), "v1".into());
     let error = scene.orchestrator.submit(request).await.err().unwrap();
     assert_eq!(error.location(), Some("spec.api_version"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment() {
+    for version in VERSIONS {
+        let scene = async || {
+            let (scene, operator) = scene(version, goes_on).await;
+            (scene, Some(operator))
+        };
+        kills::at_any_moment(&["worker", "main"], scene, total, |killed, run| {
+            let cause = run.status.cause.as_ref().unwrap();
+            let known = [Reason::Lost, Reason::Signal].contains(&cause.reason);
+            assert!(killed == "main" && known, "{version}: {killed}: {cause:?}");
+        })
+        .await;
+    }
 }
