@@ -236,13 +236,15 @@ class Launch:
         ended = re.search(r"Process name: \[.{0,200}?,(\d+)\] Exit code: (-?\d+)", text)
         if ended:
             return self._failure("ExitCode", f"rank {ended[1]} of {self.ranks} ended with exit code {ended[2]}")
+        # Of one that is killed before it has joined the others, or is the last to end, it says no more.
+        whose = "rank 0 of 1" if self.ranks == 1 else f"one of {self.ranks} ranks (mpirun does not say which)"
+        if code - 128 in signal.valid_signals():
+            return self._failure("Signal", f"{whose} was ended by {_name_of(code - 128)}")
         said = " ".join(text.replace("-" * 20, "").strip("- ").split())
         if not self.any:
             return self._failure("Refused", f"mpirun ended with code {code} and started no rank: {clip(said, 2000)}")
         if said:
             return self._failure("ExitCode", f"mpirun ended with exit code {code}: {clip(said, 2000)}")
-        # Where the one that fails is the last to end, mpirun does not name it.
-        whose = "rank 0 of 1" if self.ranks == 1 else f"one of {self.ranks} ranks (mpirun does not say which)"
         return self._failure("ExitCode", f"{whose} ended with exit code {code}")
 
     def _failure(self, kind, message):

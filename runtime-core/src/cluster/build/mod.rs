@@ -1,4 +1,4 @@
-//! Pure: function -> the pod that builds its image. What goes into the image is said once ([`Recipe`]); how it is built,
+//! Pure: function -> the pod that builds its image. What goes into the image is said once (the recipe); how it is built,
 //! by BuildKit or by Kaniko, is the builder's own.
 
 mod buildkit;
