@@ -104,6 +104,9 @@ pub(crate) struct Judge {
     classes: Vec<String>,
 }
 
+/// How long what was made may be unknown to those that ask for it.
+const NEWS: std::time::Duration = std::time::Duration::from_secs(30);
+
 impl Judge {
     pub(crate) async fn new(client: Client, namespace: &str) -> Self {
         let version = client.apiserver_version().await.unwrap();
@@ -154,12 +157,13 @@ impl Judge {
         );
         let mut sent = object.clone();
         sent["metadata"]["namespace"] = self.namespace.clone().into();
+        let started = std::time::Instant::now();
         loop {
             let request = Request::post(&uri).header("content-type", "application/json");
             let request = request.body(sent.to_string().into_bytes()).unwrap();
             match self.client.request::<Value>(request).await {
-                // A service account that was made just now.
-                Err(error) if error.to_string().contains("retry after the token") => {
+                // A service account, or a priority class, that was made just now: who admits pods hears of it a moment later.
+                Err(error) if is_news(&error.to_string()) && started.elapsed() < NEWS => {
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
                 answer => return answer.map_err(|error| error.to_string()),
@@ -203,6 +207,11 @@ impl Judge {
         });
         found
     }
+}
+
+/// Whether something was refused for want of what was made for it.
+fn is_news(refusal: &str) -> bool {
+    ["retry after the token", "no PriorityClass with name"].iter().any(|text| refusal.contains(text))
 }
 
 fn is_empty(value: &Value) -> bool {
