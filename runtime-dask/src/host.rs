@@ -1,9 +1,6 @@
 //! Pure: function and run -> a scheduler, workers and the main process on this machine.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use runtime_core::{
     Function, Result, Run,
@@ -111,7 +108,7 @@ fn add_dask(requirements: &mut Vec<String>) {
 
 /// Scheduler and workers, which import what the main process of the plan is.
 fn cluster(config: &DaskConfig, plan: &HostPlan, function: &Function, role: Role) -> Vec<Process> {
-    let imports = imports(plan, function);
+    let imports = host::imports(plan, function);
     let own = plan.main().map(|main| main.env.clone()).unwrap_or_default();
     let own = own.into_iter().filter(|var| ![ADDRESS, EXPECTED].contains(&var.name.as_str()));
     let quiet = [EnvVar::new(QUIET.0, QUIET.1), EnvVar::new(ADDRESS, HERE)];
@@ -153,19 +150,6 @@ fn note_unused(config: &DaskConfig, plan: &mut HostPlan) {
             plan.notes.push(format!("{field} has no effect on this machine"));
         }
     }
-}
-
-/// The code of the main process, which workers import as it does.
-fn imports(plan: &HostPlan, function: &Function) -> Vec<Code> {
-    let main = plan.main().map(|main| &main.work);
-    let own = match main {
-        Some(Work::Python { code, .. }) => Some(code.clone()),
-        _ => None,
-    };
-    // What lies in a folder stands for it.
-    let folders = host::pythonpath(function);
-    let folders = folders.iter().map(|folder| Code::File(Path::new(folder).join("__init__.py")));
-    own.into_iter().chain(folders).collect()
 }
 
 fn scheduler(config: &DaskConfig, adaptive: Value) -> Work {

@@ -28,7 +28,7 @@ pub(crate) fn plan(function: &Function, run: &Run) -> Result<HostPlan> {
     }
     if !host::requires(&python.requirements, MPIRUN.1) {
         let (program, requirement) = (MPIRUN.0.to_owned(), MPIRUN.1.to_owned());
-        python.programs.push(Needed { program, requirement });
+        python.programs.push(Needed { program, requirement, home: None });
     }
     plan.python = Some(python);
     let options = json!({"ranks": placement.ranks, "args": placement.args});

@@ -50,9 +50,10 @@ pub(super) fn resource(api_version: &str, kind: &str) -> ApiResource {
     }
 }
 
-/// Whether a type is an operator's: groups of Kubernetes itself have no dot, or end so.
+/// Whether a type is an operator's: the groups of all else that runs are made of have no dot. Operators' may end as some of
+/// Kubernetes itself do (`sparkoperator.k8s.io`).
 pub(super) fn is_custom(resource: &ApiResource) -> bool {
-    resource.group.contains('.') && !resource.group.ends_with(".k8s.io")
+    resource.group.contains('.')
 }
 
 /// An object that the server has made.

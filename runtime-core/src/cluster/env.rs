@@ -81,7 +81,6 @@ pub fn expand<'a>(text: &str, known: impl Fn(&str) -> Option<&'a str>) -> String
     expanded + rest
 }
 
-/// A variable that is a key of a secret.
 /// A variable with a field of the pod itself: `metadata.name`.
 pub fn object_field(name: &str, path: &str) -> core::EnvVar {
     let field =
@@ -90,6 +89,7 @@ pub fn object_field(name: &str, path: &str) -> core::EnvVar {
     core::EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
 }
 
+/// A variable that is a key of a secret.
 pub(super) fn from_secret(name: String, secret: String, key: String) -> core::EnvVar {
     let selector = core::SecretKeySelector { name: secret, key, optional: None };
     let source = core::EnvVarSource { secret_key_ref: Some(selector), ..core::EnvVarSource::default() };

@@ -2,12 +2,12 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use super::{Code, HostPlan, Limits, PythonEnvironment};
+use super::{Code, HostPlan, Limits, PythonEnvironment, Work};
 use crate::{
     Error, Function, Result, Run,
     function::SourceCode,
@@ -105,6 +105,19 @@ pub fn handler<'a>(function: &'a Function, run: &'a Run) -> Option<&'a str> {
     [run.spec.handler.as_str(), function.spec.default_handler.as_str()]
         .into_iter()
         .find(|handler| !handler.is_empty())
+}
+
+/// The code of the main process, which workers import as it does.
+pub fn imports(plan: &HostPlan, function: &Function) -> Vec<Code> {
+    let main = plan.main().map(|main| &main.work);
+    let own = match main {
+        Some(Work::Python { code, .. }) => Some(code.clone()),
+        _ => None,
+    };
+    // What lies in a folder stands for it.
+    let folders = pythonpath(function);
+    let folders = folders.iter().map(|folder| Code::File(Path::new(folder).join("__init__.py")));
+    own.into_iter().chain(folders).collect()
 }
 
 /// Folders of `spec.pythonpath`.

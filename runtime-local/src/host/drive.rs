@@ -21,7 +21,7 @@ use super::{
         state_file,
         strays::{self, Strays},
     },
-    resolve::{Resolver, is_on_path},
+    resolve::{Resolver, is_installed},
     warm,
 };
 
@@ -270,7 +270,7 @@ type Held = (Environment, Option<Hold>);
 /// What is to be installed, with the packages of programs that the machine does not have.
 fn with_programs(wanted: &PythonEnvironment) -> PythonEnvironment {
     let mut all = PythonEnvironment { programs: Vec::new(), ..wanted.clone() };
-    let missing = wanted.programs.iter().filter(|needed| !is_on_path(&needed.program));
+    let missing = wanted.programs.iter().filter(|needed| !is_installed(needed));
     all.requirements.extend(missing.map(|needed| needed.requirement.clone()));
     all
 }

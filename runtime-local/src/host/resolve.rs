@@ -11,7 +11,7 @@ use std::{
 use runtime_core::{
     Error, ErrorKind, Result,
     cluster::expand,
-    plan::{Code, EnvValue, EnvVar, HostPlan, Launcher, Process, Work},
+    plan::{Code, EnvValue, EnvVar, HostPlan, Launcher, Needed, Process, Work},
     run::exec_config,
     secret::SecretSource,
     serde_json,
@@ -77,24 +77,27 @@ impl Resolver<'_> {
             }
             work => return Err(Error::internal(format!("{work:?} is no program"))),
         };
-        let (program, args) = self.launched(process.launcher.as_ref(), program, args)?;
+        let (program, args) = self.launched(process, program, args)?;
         Ok(Invocation { program, args, env, workdir, limits: limits.to_owned() })
     }
 
     /// The program with its arguments, or what starts it.
     fn launched(
         &self,
-        launcher: Option<&Launcher>,
+        process: &Process,
         program: PathBuf,
         args: Vec<OsString>,
     ) -> Result<(PathBuf, Vec<OsString>)> {
-        let Some(launcher) = launcher else { return Ok((program, args)) };
+        let Some(Launcher { mode, options }) = &process.launcher else { return Ok((program, args)) };
+        // Not on the command line, which all can read: some settings are secrets.
+        let file = self.attempt.join(format!("{}.launch.json", process.name));
+        write_atomically(&file, HostPlan::fill_ports(&options.to_string(), self.ports).as_bytes())?;
         let own = [
             "-c".into(),
             runtime_core::agent::BOOT.into(),
             self.layout.agent()?.into_os_string(),
-            launcher.mode.clone().into(),
-            launcher.options.to_string().into(),
+            mode.into(),
+            file.into_os_string(),
             program.into_os_string(),
         ];
         Ok((self.interpreter()?.to_owned(), own.into_iter().chain(args).collect()))
@@ -306,7 +309,8 @@ pub(crate) fn find_program(command: &str, folders: &[&Path], path: &str) -> Resu
     if command.contains('/') {
         let found = folders.iter().map(|folder| folder.join(command)).find(|path| path.is_file());
         return found.ok_or_else(|| {
-            let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+            let mut folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+            folders.dedup();
             Error::not_found(format!("there is no file {command:?} in {}", folders.join(" or ")))
                 .at("spec.command")
                 .help("paths are read against the function's folder")
@@ -324,10 +328,13 @@ pub(crate) fn find_program(command: &str, folders: &[&Path], path: &str) -> Resu
     })
 }
 
-/// Whether there is a program of this name on `PATH`.
-pub(crate) fn is_on_path(program: &str) -> bool {
+/// Whether the machine has this program: where its variable says, or on `PATH`.
+pub(crate) fn is_installed(needed: &Needed) -> bool {
+    let home = needed.home.as_ref().and_then(std::env::var_os).map(|home| Path::new(&home).join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| executable(&folder.join(program)))
+    home.into_iter()
+        .chain(std::env::split_paths(&path))
+        .any(|folder| executable(&folder.join(&needed.program)))
 }
 
 fn executable(path: &Path) -> bool {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1::{ConfigMap, ConfigMapVolumeSource, EnvVar, KeyToPath, Volume, VolumeMount},
+    api::core::v1::{ConfigMap, ConfigMapVolumeSource, EnvVar, Volume, VolumeMount},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Where the agent is mounted.
+/// The folder of the agent's package.
 const AGENT_DIR: &str = "/runtimes/agent";
 /// The name of its volume.
 const AGENT_VOLUME: &str = "runtimes-agent";
@@ -191,17 +191,12 @@ fn config_map(name: &str, namespace: Option<String>) -> Arc<ConfigMap> {
 pub(super) fn files(namespace: Option<String>) -> (Arc<ConfigMap>, Volume, VolumeMount) {
     let name = format!("runtimes-agent-{}", agent::version());
     let map = config_map(&name, namespace);
-    let items = agent::FILES.iter().map(|(name, _)| KeyToPath {
-        key: (*name).to_owned(),
-        path: format!("runtimes/{name}"),
-        mode: None,
-    });
-    let source =
-        ConfigMapVolumeSource { name, items: Some(items.collect()), ..ConfigMapVolumeSource::default() };
+    let source = ConfigMapVolumeSource { name, ..ConfigMapVolumeSource::default() };
     let volume = Volume { name: AGENT_VOLUME.to_owned(), config_map: Some(source), ..Volume::default() };
     let mount = VolumeMount {
         name: AGENT_VOLUME.to_owned(),
-        mount_path: AGENT_DIR.to_owned(),
+        // The package itself: its keys are files.
+        mount_path: format!("{AGENT_DIR}/runtimes"),
         read_only: Some(true),
         ..VolumeMount::default()
     };
