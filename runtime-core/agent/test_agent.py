@@ -14,6 +14,7 @@ from test_mlrun import *  # noqa: E402, F403
 from test_pods import *  # noqa: E402, F403
 from test_programs import *  # noqa: E402, F403
 from test_ranks import *  # noqa: E402, F403
+from test_spark import *  # noqa: E402, F403
 from test_tables import *  # noqa: E402, F403
 from test_templates import *  # noqa: E402, F403
 

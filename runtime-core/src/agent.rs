@@ -20,10 +20,13 @@ pub const FILES: &[(&str, &str)] = &[
     ("returns.py", include_str!("../agent/runtimes/returns.py")),
     ("run.py", include_str!("../agent/runtimes/run.py")),
     ("source.py", include_str!("../agent/runtimes/source.py")),
+    ("spark.py", include_str!("../agent/runtimes/spark.py")),
+    ("submit.py", include_str!("../agent/runtimes/submit.py")),
     ("template.py", include_str!("../agent/runtimes/template.py")),
     ("values.py", include_str!("../agent/runtimes/values.py")),
     ("with_dask.py", include_str!("../agent/runtimes/with_dask.py")),
     ("with_mlrun.py", include_str!("../agent/runtimes/with_mlrun.py")),
+    ("with_spark.py", include_str!("../agent/runtimes/with_spark.py")),
 ];
 
 /// What Python is told to do with `-c`, before the folder of the package and the agent's own arguments.

@@ -9,7 +9,8 @@ The folder that holds this package (AGENT_DIR) is given as the first argument; t
     template        Loads the code once and makes one run after the other of it, each in a forked child ("fork") or
                     right there ("reuse"). Speaks frames over the Unix stream socket that is its standard input.
     pod JSON        One run as the first process of a container; see `pod`.
-    mpi JSON COMMAND ARGS...    A command as several ranks, started by `mpirun`; see `mpi`.
+    mpi JSON COMMAND ARGS...    A command as several ranks, started by `mpirun`; see `mpi`. JSON may be a file with it.
+    spark JSON COMMAND ARGS...  A command as the driver of Spark, started by `spark-submit`; see `spark`.
 
 RUN_JSON holds `run` (metadata, spec, status), `code` ({"path"} or {"module"}, and "name" for tracebacks), `handler`,
 `args`, `pythonpath`, `report`, `artifact_path`, `inputs` (where fetched ones are), `base_dir`, `meta_tmpfile`. The report (state, results, artifacts,
@@ -40,7 +41,8 @@ Not even `os` is: `python3 -S` starts without it.
     artifacts how things become files     logger   log lines                 with_mlrun code that uses MLRun
     template  warm processes        pod      runs in containers
     endpoint  reports to an orchestrator elsewhere                   source     code that a pod fetches
-    mpi       starts ranks by `mpirun`  rank     one of several ranks
+    mpi       starts ranks by `mpirun`  rank     one of several ranks    with_dask  the run's Dask cluster
+    spark     starts `spark-submit`     submit   what that starts         with_spark the run's session of Spark
 """
 
 import sys
@@ -210,6 +212,14 @@ def _exists(path):
         return False
 
 
+def _read_options(text):
+    """The options of what starts others: JSON, or a file with it."""
+    if text[:1] != "{":
+        with open(text, "rb") as file:
+            text = file.read().decode()
+    return from_json(text)
+
+
 def main():
     """The entry point: `run RUN_JSON` or `template`, after AGENT_DIR was put at sys.path[0]."""
     sys.path.append(sys.path[0])
@@ -220,12 +230,11 @@ def main():
         from .template import Template
 
         raise SystemExit(Template().main())
-    if sys.argv[1:2] == ["mpi"] and len(sys.argv) > 3:
-        from .mpi import main as launch
-
-        raise SystemExit(launch(sys.argv[2], sys.argv[3:]))
+    if sys.argv[1:2] in (["mpi"], ["spark"]) and len(sys.argv) > 3:
+        launcher = __import__(f"{__name__}.{sys.argv[1]}", fromlist=["main"])
+        raise SystemExit(launcher.main(_read_options(sys.argv[2]), sys.argv[3:]))
     if len(sys.argv) != 3 or sys.argv[1] not in ("run", "pod"):
-        raise SystemExit("runtimes: start it with `run RUN_JSON`, `pod JSON`, `template` or `mpi JSON COMMAND`")
+        raise SystemExit("runtimes: start it with `run RUN_JSON`, `pod JSON`, `template`, `mpi JSON COMMAND` or `spark JSON COMMAND`")
     path = sys.argv[2]
     if sys.argv[1] == "pod":
         from .pod import main as start
@@ -240,6 +249,10 @@ def main():
 
         enter(job)
     prepare(job)
+    if _has_env("RUNTIMES_SPARK"):
+        from .with_spark import watch
+
+        watch()
     if job.get("meta_tmpfile"):
         watch_mlrun()
     if not job.get("handler"):

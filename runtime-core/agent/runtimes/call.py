@@ -71,7 +71,7 @@ class Call:
 
     def _check(self, given, inputs):
         """Missing and unknown names, all of them at once."""
-        needed = [p.name for p in self.init + self.params if p.name in self.known and p.default is EMPTY]
+        needed = [p.name for p in self.init + self.params if p.name in self.known and p.is_needed()]
         missing = [name for name in dict.fromkeys(needed) if name not in given and name not in inputs]
         unknown = [key for key in (*given, *inputs) if key not in self.known]
         if self.takes_all or self.takes_context:  # through these the handler gets at all of them
@@ -101,6 +101,8 @@ class Call:
                 value = self._convert(p, given[p.name])
             elif p.name in items:
                 value = self._input(p, items[p.name], bridge)
+            elif p.wants_session():
+                value = get_or_create_ctx().spark
             elif p.kind == POSITIONAL and p.default is not EMPTY:
                 value = p.default
             else:

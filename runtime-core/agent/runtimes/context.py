@@ -44,6 +44,13 @@ class Context:
 
         return client()
 
+    @property
+    def spark(self):
+        """The run's session of Spark."""
+        from .with_spark import session
+
+        return session()
+
     def __enter__(self):
         return self
 

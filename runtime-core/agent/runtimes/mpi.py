@@ -45,7 +45,7 @@ class LaunchError(Exception):
 
 def main(options, command):
     """Runs the ranks to their end; returns the exit code."""
-    launch = Launch(from_json(options), command)
+    launch = Launch(options, command)
     try:
         code = launch.run()
     except LaunchError as exc:

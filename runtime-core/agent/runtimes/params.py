@@ -2,8 +2,10 @@
 
 import sys
 
+from . import _has_env
 from .values import clip
 
+SPARK = "RUNTIMES_SPARK"  # set where the run has a session of Spark
 EMPTY = object()
 POSITIONAL, EITHER, ARGS, KEYWORD, KWARGS = range(5)
 
@@ -38,6 +40,19 @@ class Param:
         if isinstance(self.hint, str):
             return self.hint in ("Context", "runtimes.Context")
         return getattr(self.hint, "__module__", "") == f"{__package__}.context"
+
+    def is_needed(self):
+        """Whether a run must give it."""
+        return self.default is EMPTY and not self.wants_session()
+
+    def wants_session(self):
+        """Whether the run's session of Spark goes here, where nothing else is given: by the name `spark`, or by the hint."""
+        if not _has_env(SPARK):
+            return False
+        if self.hint is EMPTY:
+            return self.name == "spark"
+        hint = self.hint if isinstance(self.hint, str) else getattr(self.hint, "__name__", "")
+        return hint.split(".")[-1] == "SparkSession"
 
 
 def parameters(fn, skip=0):

@@ -102,6 +102,10 @@ def describe_error(exc):
         error["file"] = file
     if line:
         error["line"] = line
+    if "py4j" in sys.modules or "pyspark" in sys.modules:
+        from .with_spark import explain
+
+        explain(exc, error)
     return error
 
 

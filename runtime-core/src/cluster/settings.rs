@@ -43,6 +43,10 @@ settings! {
         vendor_images_registry: String = String::new(),
         /// Which images get a registry: patterns, with commas between them.
         images_to_enrich_registry: String = "^mlrun/*,python:3.9".to_owned(),
+        /// MLRun's image for applications of Spark.
+        spark_app_image: String = "gcr.io/iguazio/spark-app".to_owned(),
+        /// Its tag.
+        spark_app_image_tag: String = "v3.2.1-mlk".to_owned(),
         /// The name of MLRun's package.
         package_path: String = "mlrun".to_owned(),
         /// The image to build on where nothing else is said.

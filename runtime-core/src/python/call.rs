@@ -133,7 +133,8 @@ fn missing<'a>(
     let parameters = handler.given();
     let missing: Vec<&str> = parameters
         .iter()
-        .filter(|p| by_name(p) && p.default.is_none() && !p.is_context() && !given(&p.name))
+        .filter(|p| by_name(p) && p.default.is_none() && !given(&p.name))
+        .filter(|p| !p.is_context() && !p.is_session())
         .map(|p| p.name.as_str())
         .collect();
     if missing.is_empty() {
@@ -153,7 +154,7 @@ fn wrong_types(handler: &Handler, parameters: &Map<String, Value>) -> Option<Pro
     let wrong: Vec<String> = handler
         .given()
         .iter()
-        .filter(|parameter| by_name(parameter) && !parameter.is_context())
+        .filter(|p| by_name(p) && !p.is_context() && !p.is_session())
         .filter_map(|parameter| {
             let value = parameters.get(&parameter.name)?;
             let annotation = parameter.annotation.as_deref()?;

@@ -206,4 +206,16 @@ impl Parameter {
         });
         typed || self.name == "context"
     }
+
+    /// Whether this may be the run's session of Spark, which the agent gives where nothing else is given: by its type, or,
+    /// without one, by its name.
+    pub fn is_session(&self) -> bool {
+        match &self.annotation {
+            Some(annotation) => {
+                let bare = annotation.trim_matches(|c| matches!(c, '"' | '\''));
+                bare.rsplit('.').next() == Some("SparkSession")
+            }
+            None => self.name == "spark",
+        }
+    }
 }
