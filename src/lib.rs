@@ -36,3 +36,5 @@ pub use runtime_local as local;
 pub use runtime_local::handler;
 #[cfg(feature = "mpijob")]
 pub use runtime_mpi as mpi;
+#[cfg(feature = "spark")]
+pub use runtime_spark as spark;

@@ -5,7 +5,8 @@
     feature = "sqlite",
     feature = "dask",
     feature = "job",
-    feature = "mpijob"
+    feature = "mpijob",
+    feature = "spark"
 ))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -35,6 +36,8 @@ mod restart;
 mod rights;
 #[path = "cluster/scene.rs"]
 mod scene;
+#[path = "cluster/spark.rs"]
+mod spark;
 #[path = "cluster/target.rs"]
 mod target;
 #[path = "cluster/works.rs"]
@@ -315,6 +318,20 @@ fn the_rights_of_the_manifest_are_enough_for_mpi() {
 fn ranks_run_where_the_launcher_is() {
     if mpi::environment().is_some() {
         block_on(mpi::runs);
+    }
+}
+
+#[test]
+fn the_rights_of_the_manifest_are_enough_for_spark() {
+    if spark::environment().is_some() {
+        block_on(rights::are_enough_for_spark);
+    }
+}
+
+#[test]
+fn spark_runs_in_the_driver_s_pod() {
+    if spark::environment().is_some() {
+        block_on(spark::runs);
     }
 }
 

@@ -6,17 +6,20 @@
 #[cfg(feature = "dask")]
 #[path = "kubernetes/dask.rs"]
 mod dask;
-#[cfg(any(feature = "dask", feature = "mpijob"))]
+#[cfg(any(feature = "dask", feature = "mpijob", feature = "spark"))]
 #[path = "kubernetes/kills.rs"]
 mod kills;
 #[cfg(feature = "mpijob")]
 #[path = "kubernetes/mpi.rs"]
 mod mpi;
-#[cfg(any(feature = "dask", feature = "mpijob"))]
+#[cfg(any(feature = "dask", feature = "mpijob", feature = "spark"))]
 #[path = "operator/mod.rs"]
 mod operator;
 #[path = "kubernetes/secrets.rs"]
 mod secrets;
+#[cfg(feature = "spark")]
+#[path = "kubernetes/spark.rs"]
+mod spark;
 #[path = "kubernetes/target.rs"]
 mod target;
 
@@ -38,7 +41,7 @@ use runtimes::{
 };
 
 /// What runs are made of, and what others make for them.
-const REMAINS: [&str; 9] = [
+const REMAINS: [&str; 10] = [
     "daskautoscalers",
     "daskclusters",
     "deployments",
@@ -48,6 +51,7 @@ const REMAINS: [&str; 9] = [
     "replicasets",
     "secrets",
     "services",
+    "sparkapplications",
 ];
 
 /// How long anything may take that is waited for.
@@ -82,7 +86,7 @@ impl Scene {
     }
 
     /// Waits until these parts of a run have printed something.
-    #[cfg(any(feature = "dask", feature = "mpijob"))]
+    #[cfg(any(feature = "dask", feature = "mpijob", feature = "spark"))]
     async fn begins(&self, key: &RunKey, parts: &[&str]) {
         let mut lines = self.orchestrator.logs(key, true).await.unwrap();
         let mut missing = parts.to_vec();
@@ -93,7 +97,7 @@ impl Scene {
     }
 
     /// Why a run waits, as soon as that is said.
-    #[cfg(any(feature = "dask", feature = "mpijob"))]
+    #[cfg(any(feature = "dask", feature = "mpijob", feature = "spark"))]
     async fn trouble(&self, handle: &mut runtimes::Handle) -> runtimes::core::run::Cause {
         within(async {
             loop {
@@ -124,7 +128,7 @@ fn client(cluster: &FakeCluster) -> kube::Client {
 }
 
 /// The pods that are a part of their run, and stay.
-#[cfg(any(feature = "dask", feature = "mpijob"))]
+#[cfg(any(feature = "dask", feature = "mpijob", feature = "spark"))]
 fn pods(cluster: &FakeCluster, wanted: &str) -> Vec<Pod> {
     let mut pods: Vec<Pod> =
         cluster.objects("pods").into_iter().map(|pod| from_value(pod).unwrap()).collect();

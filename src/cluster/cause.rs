@@ -141,6 +141,8 @@ pub(super) fn of_job(kind: &str, reason: &str, message: &str) -> Cause {
             Cause::new(Reason::DeadlineExceeded, "the cluster stopped it: it took longer than its pod may")
                 .help("raise the limit (`--timeout`, or `state_thresholds.executing`), or make it faster")
         }
+        // What an operator says that could not even make a pod.
+        "" => Cause::new(Reason::StartFailed, format!("its {kind} failed: {}", message.trim())),
         _ => Cause::new(
             Reason::Lost,
             format!("its {kind} failed, and no pod of it is left: {message} ({reason})"),

@@ -242,9 +242,12 @@ pub(super) fn job(job: &Job) -> JobSeen {
     }
 }
 
-/// What is kept of an operator's object: its conditions, where they are as Kubernetes has them.
+/// What is kept of an operator's object: its conditions, where they are as Kubernetes has them, or the one state of an
+/// application of Spark.
 pub(super) fn custom(object: &DynamicObject) -> JobSeen {
     let conditions = object.data["status"]["conditions"].as_array();
+    let application = &object.data["status"]["applicationState"];
+    let is = |state: &str| application["state"] == state;
     let condition = |kinds: &[&str]| {
         conditions.into_iter().flatten().find(|it| {
             it["status"] == "True" && it["type"].as_str().is_some_and(|name| kinds.contains(&name))
@@ -257,9 +260,11 @@ pub(super) fn custom(object: &DynamicObject) -> JobSeen {
         name: text(object.metadata.name.as_ref()),
         uid: text(object.metadata.uid.as_ref()),
         gone: false,
-        complete: condition(&["Succeeded", "Complete", "Completed"]).is_some(),
-        failed: condition(&["Failed"]).map(|it| (word(it, "reason"), word(it, "message"))),
-        suspended: condition(&["Suspended"]).is_some(),
+        complete: condition(&["Succeeded", "Complete", "Completed"]).is_some() || is("COMPLETED"),
+        failed: condition(&["Failed"])
+            .map(|it| (word(it, "reason"), word(it, "message")))
+            .or_else(|| is("FAILED").then(|| (String::new(), word(application, "errorMessage")))),
+        suspended: condition(&["Suspended"]).is_some() || is("SUSPENDED"),
         repeats: false,
     }
 }

@@ -203,5 +203,7 @@ fn linked() -> Result<Registry> {
     let _ = runtime_job::register;
     #[cfg(feature = "mpijob")]
     let _ = runtime_mpi::register;
+    #[cfg(feature = "spark")]
+    let _ = runtime_spark::register;
     Registry::linked()
 }

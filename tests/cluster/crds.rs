@@ -19,6 +19,9 @@ use super::scene::PATIENCE;
 pub(crate) const DASK: [&str; 4] =
     ["daskcluster.yaml", "daskautoscaler.yaml", "daskworkergroup.yaml", "daskjob.yaml"];
 
+/// That of Spark's operator.
+pub(crate) const SPARK: [&str; 1] = ["spark-v2.5.2.yaml"];
+
 /// Those of Kubeflow's operators, in both versions.
 pub(crate) const MPI: [&str; 2] = ["mpijob-v2beta1-v0.8.0.yaml", "mpijob-v1-v0.3.0.yaml"];
 

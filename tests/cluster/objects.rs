@@ -38,6 +38,7 @@ const KINDS: &[Row] = &[
     ("job", &[], &[("", "")]),
     ("dask", &crds::DASK, &[("engine", "operator"), ("engine", "plain")]),
     ("mpijob", &crds::MPI, &[("api_version", "v2beta1"), ("api_version", "v1")]),
+    ("spark", &crds::SPARK, &[("", "")]),
 ];
 
 fn cases(kind: &str) -> Option<String> {

@@ -22,7 +22,7 @@ use runtimes::{
 
 use super::{
     crds, dask,
-    operator::mpi,
+    operator::{mpi, spark},
     scene::{self, PATIENCE, Scene, python},
     works::Work,
 };
@@ -112,6 +112,20 @@ pub(crate) async fn are_enough_for_mpi(scene: Scene) {
     let client = account(&scene.namespace, |_| {}).await;
     let scene = scene.through(client, ClusterOptions::default()).await;
     let run = scene.run(super::mpi::request("total", "v2beta1")).await;
+    assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
+    scene.is_clean().await;
+    drop(operator);
+}
+
+/// Those of the kind `spark`.
+pub(crate) async fn are_enough_for_spark(scene: Scene) {
+    if !crds::install(&scene::client().await, &crds::SPARK).await {
+        return;
+    }
+    let operator = spark::operator(scene::client().await, &scene.namespace);
+    let client = account(&scene.namespace, |_| {}).await;
+    let scene = scene.through(client, ClusterOptions::default()).await;
+    let run = scene.run(super::spark::request("count")).await;
     assert_eq!(run.state(), RunState::Completed, "{:?}", run.status.cause);
     scene.is_clean().await;
     drop(operator);

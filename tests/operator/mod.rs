@@ -2,6 +2,8 @@
 
 #[cfg(feature = "mpijob")]
 pub(crate) mod mpi;
+#[cfg(feature = "spark")]
+pub(crate) mod spark;
 
 use futures_util::StreamExt;
 use runtimes::{

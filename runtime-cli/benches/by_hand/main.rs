@@ -1,11 +1,12 @@
 //! What a run on an engine takes, next to the same started by hand with the same Python, turn by turn:
-//! `cargo bench -p runtime-cli --bench by_hand`, or with `-- dask` or `-- mpi` behind it one of them alone.
+//! `cargo bench -p runtime-cli --bench by_hand`, or with `-- dask`, `-- mpi` or `-- spark` behind it one of them alone.
 //!
 //! What is measured by hand has no environment to find, nothing to record, and no logs to keep. The first run, which
 //! installs packages where they are not there yet, is not counted.
 
 mod dask;
 mod mpi;
+mod spark;
 
 use std::{
     io::{BufRead, BufReader, PipeReader},
@@ -27,7 +28,8 @@ fn main() -> Outcome {
     }
     arguments.retain(|argument| !argument.starts_with('-'));
     println!("{:<40} {:>12} {:>12}", "", "ours", "by hand");
-    for (name, measure) in [("dask", dask::measure as fn() -> Outcome), ("mpi", mpi::measure)] {
+    let all = [("dask", dask::measure as fn() -> Outcome), ("mpi", mpi::measure), ("spark", spark::measure)];
+    for (name, measure) in all {
         if arguments.is_empty() || arguments.iter().any(|wanted| wanted == name) {
             measure()?;
         }
@@ -89,6 +91,32 @@ fn program(home: &Path, name: &str) -> Outcome<PathBuf> {
         }
     }
     Err(format!("the run left no environment with {name}").into())
+}
+
+/// Measures runs of a folder next to what starts the same by hand, each to its end, turn by turn; ours may take so many
+/// milliseconds more.
+fn to_the_end(name: &str, home: &Path, by_hand: impl Fn() -> Command, most: u32) -> Outcome {
+    let floor = || {
+        let began = Instant::now();
+        let (mut child, mut lines) = spawn(by_hand())?;
+        until_ready(&mut lines, began)?;
+        std::io::copy(&mut lines, &mut std::io::sink())?;
+        match child.wait()?.success() {
+            true => Ok(began.elapsed()),
+            false => Outcome::Err(format!("what was started by hand failed: {name}").into()),
+        }
+    };
+    floor()?;
+    let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        by_hand.push(floor()?);
+        ours.push(run(home)?.1);
+    }
+    let (ours, by_hand) = (median(&mut ours), median(&mut by_hand));
+    let over = (ours.as_secs_f64() - by_hand.as_secs_f64()) * 1e3;
+    let name = format!("{name}, to the end of the command");
+    println!("{name:<40} {ours:>12.2?} {by_hand:>12.2?}   {over:+.0} ms (at most {most} ms)");
+    Ok(())
 }
 
 fn median(values: &mut [Duration]) -> Duration {

@@ -61,13 +61,13 @@ fn an_unknown_kind_lists_those_there_are() {
     refused(
         &folder,
         "run f.yaml",
-        &["unknown kind `lokal`", "help: did you mean `local`?", "dask, handler, job, local, mpijob"],
+        &["unknown kind `lokal`", "help: did you mean `local`?", "dask, handler, job, local, mpijob, spark"],
     );
     folder.write("f.sh", "true\n");
     refused(
         &folder,
         "run f.sh --kind rocket",
-        &["unknown kind `rocket`", "dask, handler, job, local, mpijob"],
+        &["unknown kind `rocket`", "dask, handler, job, local, mpijob, spark"],
     );
 }
 

@@ -22,5 +22,6 @@ mod record;
 mod render;
 mod run;
 mod s3;
+mod spark;
 mod stop;
 mod watch;

@@ -110,7 +110,7 @@ fn the_home_is_where_it_is_said_to_be() {
 fn kinds_say_what_they_can() {
     let kinds = Folder::new().run("kinds -o json").ok().json();
     let names: Vec<_> = kinds.as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
-    assert_eq!(names, ["dask", "handler", "job", "local", "mpijob"]);
+    assert_eq!(names, ["dask", "handler", "job", "local", "mpijob", "spark"]);
     let of = |index: usize, name: &str| kinds[index]["capability"][name].as_bool().unwrap();
     assert!((0..5).all(|kind| of(kind, "host")), "{kinds}");
     assert_eq!([0, 1, 2, 3, 4].map(|kind| of(kind, "cluster")), [true, false, true, false, true]);
