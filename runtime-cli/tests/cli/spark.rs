@@ -126,6 +126,7 @@ fn part(process: &Process) -> Option<&'static str> {
         "java" if has("deploy.worker.Worker") => "worker",
         "java" if has("ExecutorBackend") => "executor",
         "java" => "java",
+        name if !name.starts_with("python") => "supervisor",
         _ if has("submit.py") => "driver",
         _ if has("\0spark\0") => "launcher",
         _ => "other",
